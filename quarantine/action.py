@@ -1,0 +1,318 @@
+"""What an adapter author must read: the action, the cloud that it works through, and the provider that offers both.
+
+An action is a lens on one kind of resource. `observe` reads it, `contained` says what it should be, `apply` converges.
+
+    contain = apply(now, contained(before))       verify, drift  = compare observe() with the target
+    release = apply(now, three_way merge)         dry run        = difference of before and contained(before)
+
+There is no other code path, so the dry run, the idempotence check, the verification and the undo cannot disagree.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from quarantine.model import Finding, Resource, Value
+from quarantine.state import GONE, Absence, Difference, Fact, Proof, State, Token, between, reached, three_way
+
+__all__ = [
+    "GONE",
+    "Absence",
+    "Action",
+    "Artifact",
+    "Call",
+    "Capture",
+    "Caveat",
+    "Check",
+    "Cloud",
+    "Difference",
+    "Fact",
+    "Gate",
+    "Identity",
+    "Mark",
+    "OneWay",
+    "Parser",
+    "Poll",
+    "Proof",
+    "Provider",
+    "Receipt",
+    "Refusal",
+    "Relation",
+    "State",
+    "Token",
+    "Verdict",
+    "between",
+    "reached",
+    "three_way",
+]
+
+
+class Refusal(Value):
+    """Why an action cannot or must not work on a resource, and what would."""
+
+    reason: str
+    alternatives: tuple[str, ...] = ()
+
+
+class Caveat(Value):
+    """What stays possible although the containment works. `id` is stable, `text` is for people."""
+
+    id: str
+    text: str
+
+
+class Mark(Value):
+    """What everything that we create at a provider carries, so that it is found again and never made twice."""
+
+    installation: str
+    case: str
+    step: int
+    key: str
+    """The idempotency key of this step: the same in every attempt."""
+
+
+class Call(Value):
+    """One request to a provider, as the gate and the ledger see it."""
+
+    permission: str
+    call: str
+
+
+class Receipt(Value):
+    """What a provider gave back for a change. `id` is its request id; `operation` names work that goes on there."""
+
+    id: str = ""
+    operation: str | None = None
+    answer: Any = None
+    """The raw answer, for the action alone; it is not recorded."""
+
+
+class Gate(Protocol):
+    """Stands before every change. The engine's refuses when a kill switch is on or the lease is over."""
+
+    def admit(self, call: Call) -> None:
+        """Raises Halt (nothing was sent), Fenced, or returns: then exactly one try is made."""
+
+    def record(self, call: Call, receipt: Receipt) -> None:
+        """Durable before it returns; the next change comes after."""
+
+
+class ReadOnly:
+    """The gate of a cloud that nobody gave a right to change anything."""
+
+    def admit(self, call: Call) -> None:
+        raise PermissionError(f"{call.call} outside of the engine: a change needs a committed intent")
+
+    def record(self, call: Call, receipt: Receipt) -> None:
+        raise PermissionError(f"{call.call} was not admitted")
+
+
+class Cloud(ABC):
+    """The open, authenticated connection to one scope. `read` and `change` are the only ways to an SDK."""
+
+    def __init__(self, mark: Mark | None = None) -> None:
+        self._mark = mark
+        self._gate: Gate = ReadOnly()
+        self._seen: Callable[[Call], None] = lambda _: None
+
+    @property
+    def mark(self) -> Mark:
+        if self._mark is None:
+            raise PermissionError("this connection reads only: it has no mark to create anything under")
+        return self._mark
+
+    def through(self, gate: Gate, mark: Mark, seen: Callable[[Call], None] | None = None) -> Self:
+        """The same connection for one step: its changes pass `gate` and carry `mark`."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._gate, other._mark = gate, mark
+        other._seen = seen or self._seen
+        return other
+
+    def read(self, permission: str, call: str, **arguments: Any) -> Any:
+        """Ask the provider; changes nothing. Raises ProviderError."""
+        if not self.reads(call):
+            raise PermissionError(f"{call} changes something: use cloud.change")
+        self._seen(Call(permission=permission, call=call))
+        return self.invoke(call, arguments)
+
+    def change(self, permission: str, call: str, **arguments: Any) -> Receipt:
+        """One try at changing something, through the gate. Its receipt is durable when this returns."""
+        change = Call(permission=permission, call=call)
+        self._seen(change)
+        self._gate.admit(change)
+        receipt = self.receipt(self.invoke(call, arguments))
+        self._gate.record(change, receipt)
+        return receipt
+
+    @abstractmethod
+    def reads(self, call: str) -> bool:
+        """Is it certain that `call` changes nothing?"""
+
+    @abstractmethod
+    def invoke(self, call: str, arguments: Mapping[str, Any]) -> Any:
+        """The one place that touches the SDK and translates its errors, by code. One try for what changes something."""
+
+    @abstractmethod
+    def receipt(self, answer: Any) -> Receipt:
+        """What of the answer to a change is worth recording."""
+
+
+C = TypeVar("C", bound=Cloud)
+S = TypeVar("S", bound=State)
+
+
+class _Step(BaseModel, ABC):
+    """What a playbook can name in a step. The pydantic fields are what the step may set under `with:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    """`aws:s3-block-public-access`, which is the file `s3_block_public_access.py` of `quarantine_aws`."""
+    resource: ClassVar[str]
+    """The kind of resource that it works on."""
+
+    @abstractmethod
+    def permissions(self) -> tuple[str, ...]:
+        """Exactly the permissions that this step, with these fields, needs."""
+
+
+class Action(_Step, Generic[C, S]):
+    """Contains one kind of resource, and gives it back exactly."""
+
+    state: ClassVar[type[State]]
+    settles_within: ClassVar[timedelta] = timedelta(0)
+    """How long the provider may take until the target shows: a long-running operation, a task, propagation."""
+    consistent_within: ClassVar[timedelta] = timedelta(0)
+    """How long a read may be stale after a write; zero for Kubernetes, vSphere, Docker."""
+
+    @abstractmethod
+    def observe(self, cloud: C, resource: Resource) -> S:
+        """Reads only. Raises errors.Gone if the resource is not there."""
+
+    @abstractmethod
+    def contained(self, before: S) -> S | Absence:
+        """Pure: the target state. No I/O, no clock."""
+
+    @abstractmethod
+    def apply(self, cloud: C, resource: Resource, now: S, target: S | Absence) -> None:
+        """Converge from wherever `now` is to `target`. May be called twice, and again after a stop anywhere."""
+
+    def ours(self, before: S, now: S) -> bool:
+        """Pure: is every managed value at before, at target, or at a value that only this action writes?"""
+        target = self.contained(before)
+        return target is not GONE and between(before, target, now)
+
+    def refusal(self, before: S) -> Refusal | None:
+        """Pure: why this cannot or must not work here, and what would."""
+        return None
+
+    def caveats(self, before: S) -> tuple[Caveat, ...]:
+        """Pure: what stays possible when it has worked."""
+        return ()
+
+
+class OneWay(Action[C, S]):
+    """An action that cannot be undone. Its playbook must say `approval: required`."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One piece of evidence. It is stored by the SHA-256 of its content."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+class Capture(_Step, Generic[C]):
+    """Takes evidence and changes nothing."""
+
+    @abstractmethod
+    def collect(self, cloud: C, resource: Resource) -> Iterator[Artifact]:
+        """Reads only. Raises errors.Gone if the resource is not there."""
+
+
+class Identity(Value):
+    """Who we are at a provider: the account that our calls land in, and the principal that they are charged to."""
+
+    account: str
+    principal: str
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Check(Value):
+    """One line of `quarantine doctor`."""
+
+    subject: str
+    verdict: Verdict
+    message: str
+    fix: str = ""
+
+
+Parser = Callable[[Mapping[str, JsonValue], str, datetime], list[Finding]]
+"""(record, source name, time of receipt) -> findings. Pure; raises errors.Malformed."""
+
+
+@dataclass(frozen=True)
+class Poll:
+    """Asks a provider for findings: a detector's, or our own posture check. `cursor` is what the last run returned."""
+
+    name: str
+    permissions: tuple[str, ...]
+    run: Callable[[Any, str, datetime, str | None], tuple[list[Finding], str | None]]
+    """(cloud, scope, now, cursor) -> (findings, next cursor)"""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """From one kind of resource to others that a step may act on instead: `instance -> instance-role`."""
+
+    resource: str
+    related: str
+    find: Callable[[Any, Resource], Iterable[Resource]]
+
+
+class Provider(ABC):
+    """The adapter for one platform. Made from its part of the configuration; connects lazily."""
+
+    name: ClassVar[str]
+    settings: ClassVar[type[BaseModel]]
+    actions: ClassVar[tuple[type[Action[Any, Any]], ...]]
+    captures: ClassVar[tuple[type[Capture[Any]], ...]] = ()
+    parsers: ClassVar[Mapping[str, Parser]] = {}
+    polls: ClassVar[tuple[Poll, ...]] = ()
+    relations: ClassVar[Mapping[str, Relation]] = {}
+
+    @abstractmethod
+    def __init__(self, settings: Any) -> None: ...
+
+    @abstractmethod
+    def scopes(self) -> tuple[str, ...]:
+        """Every scope that the configuration names; the account pin compares their first parts."""
+
+    @abstractmethod
+    def connect(self, scope: str) -> Cloud:
+        """A connection that only reads, until the engine passes it `through` a gate. Raises Unreachable."""
+
+    @abstractmethod
+    def identity(self, cloud: Any) -> Identity:
+        """Asked at the provider, not from the configuration. Raises ProviderError."""
+
+    @abstractmethod
+    def resolve(self, cloud: Any, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
+        """The resource as the provider knows it now, with its uid, and its tags or labels. Raises Gone."""
+
+    @abstractmethod
+    def doctor(self) -> Iterable[Check]:
+        """Identity, reachability, account pin and permissions, as far as they can be asked. Never raises."""

@@ -1,0 +1,610 @@
+"""The case: one resource under one playbook, as the fold of its events. Pure: no clock, no I/O.
+
+    new ──> proposed <──> awaiting_approval ──> containing ──> contained ──> releasing ──> closed
+                                     any of them ──> needs_human ──> containing, releasing, proposed, closed
+
+TRANSITIONS says which status may follow which, MOVES what each event does. Nothing else decides.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from quarantine.errors import Misused
+from quarantine.model import Finding, Moment, Resource, Value
+from quarantine.plan import Image, Nature, Plan
+from quarantine.state import Difference
+
+
+class Status(StrEnum):
+    NEW = "new"
+    PROPOSED = "proposed"
+    AWAITING_APPROVAL = "awaiting_approval"
+    CONTAINING = "containing"
+    CONTAINED = "contained"
+    RELEASING = "releasing"
+    NEEDS_HUMAN = "needs_human"
+    CLOSED = "closed"
+
+
+class Reason(StrEnum):
+    """Why a case needs a person."""
+
+    PARTIAL = "partial"
+    UNKNOWN = "unknown"
+    UNVERIFIED = "unverified"
+    PERMISSION_MISSING = "permission_missing"
+    UNSUPPORTED = "unsupported"
+    CONFLICT = "conflict"
+    DRIFTED = "drifted"
+    STUCK = "stuck"
+    STOPPED = "stopped"
+    UNREACHABLE = "unreachable"
+    GUARD_ERROR = "guard_error"
+
+
+class Outcome(StrEnum):
+    """How a case ended."""
+
+    RELEASED = "released"
+    KEPT = "kept"
+    DISPOSED = "disposed"
+    NOT_NEEDED = "not_needed"
+    TARGET_GONE = "target_gone"
+    ONE_WAY_DONE = "one_way_done"
+    DECLINED = "declined"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    HANDLED_OUTSIDE = "handled_outside"
+    FALSE_POSITIVE = "false_positive"
+    SUPPRESSED = "suppressed"
+    MERGED = "merged"
+
+
+# Before any intent a case may also stop for a person: a guard that fails, a provider that cannot be reached.
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.NEW: frozenset(
+        {Status.PROPOSED, Status.AWAITING_APPROVAL, Status.CONTAINING, Status.NEEDS_HUMAN, Status.CLOSED}
+    ),
+    Status.PROPOSED: frozenset({Status.AWAITING_APPROVAL, Status.CONTAINING, Status.NEEDS_HUMAN, Status.CLOSED}),
+    Status.AWAITING_APPROVAL: frozenset({Status.CONTAINING, Status.PROPOSED, Status.NEEDS_HUMAN, Status.CLOSED}),
+    Status.CONTAINING: frozenset({Status.CONTAINED, Status.CLOSED, Status.NEEDS_HUMAN}),
+    Status.CONTAINED: frozenset({Status.CONTAINING, Status.RELEASING, Status.CLOSED, Status.NEEDS_HUMAN}),
+    Status.RELEASING: frozenset({Status.CLOSED, Status.NEEDS_HUMAN}),
+    Status.NEEDS_HUMAN: frozenset(
+        {Status.PROPOSED, Status.CONTAINING, Status.RELEASING, Status.CONTAINED, Status.CLOSED}
+    ),
+    Status.CLOSED: frozenset(),
+}
+
+
+class Opened(Value):
+    type: Literal["opened"] = "opened"
+    finding: Finding
+    playbook: str
+    playbook_digest: str
+    requested: bool = False
+    """A person asked for this, by hand."""
+    plan_digest: str = ""
+    """The digest of the saved plan that the person applied; the case acts on exactly that plan or asks again."""
+
+
+class Repeated(Value):
+    """The source sent it again, or another finding named the same resource."""
+
+    type: Literal["repeated"] = "repeated"
+    finding: Finding
+
+
+class Planned(Value):
+    type: Literal["planned"] = "planned"
+    plan: Plan
+    digest: str
+
+
+class Held(Value):
+    """A guard holds the plan back; with `passable`, a person may approve past it."""
+
+    type: Literal["held"] = "held"
+    guard: str
+    sentence: str
+    passable: bool = True
+
+
+class Asked(Value):
+    """A person is asked to approve exactly the plan of this digest."""
+
+    type: Literal["asked"] = "asked"
+    guard: str
+    sentence: str
+    digest: str
+    expires_at: Moment
+
+
+class Approved(Value):
+    type: Literal["approved"] = "approved"
+    digest: str
+    expires_at: Moment
+    reason: str = ""
+
+
+class Voided(Value):
+    """The plan is no longer what was shown; a new one is made."""
+
+    type: Literal["voided"] = "voided"
+    sentence: str
+
+
+class Allowed(Value):
+    """Every guard said yes; each in one sentence."""
+
+    type: Literal["allowed"] = "allowed"
+    digest: str
+    sentences: tuple[str, ...]
+
+
+class Evidence(Value):
+    """One collected artifact, kept under its SHA-256."""
+
+    name: str
+    media_type: str
+    sha256: str
+    size: int
+
+
+class OfStep(Value):
+    """An event that belongs to one step of the plan."""
+
+    step: int
+
+
+class Captured(OfStep):
+    type: Literal["captured"] = "captured"
+    evidence: tuple[Evidence, ...]
+
+
+class Intended(OfStep):
+    """Committed before the first call of a step."""
+
+    type: Literal["intended"] = "intended"
+    action: str
+    resource: Resource
+    before: Image
+    target: Image
+    epoch: int
+    key: str
+
+
+class Changed(OfStep):
+    """One call went out and was answered."""
+
+    type: Literal["changed"] = "changed"
+    permission: str
+    call: str
+    receipt: str
+    operation: str | None = None
+
+
+class Applied(OfStep):
+    type: Literal["applied"] = "applied"
+
+
+class Probed(OfStep):
+    """Looked, while the outcome is unknown, and saw this state."""
+
+    type: Literal["probed"] = "probed"
+    digest: str
+
+
+class Retried(OfStep):
+    """Applied again under the same intent."""
+
+    type: Literal["retried"] = "retried"
+    sentence: str
+
+
+class Reconciled(OfStep):
+    """The outcome was unknown; a look showed that the target is reached."""
+
+    type: Literal["reconciled"] = "reconciled"
+    sentence: str
+
+
+class Verified(OfStep):
+    """Read back from the provider, and equal to the target."""
+
+    type: Literal["verified"] = "verified"
+
+
+class Skipped(OfStep):
+    """Nothing to do: it was already so."""
+
+    type: Literal["skipped"] = "skipped"
+    sentence: str
+
+
+class Contained(Value):
+    type: Literal["contained"] = "contained"
+
+
+class Drifted(OfStep):
+    """What was contained no longer shows the target."""
+
+    type: Literal["drifted"] = "drifted"
+    differences: tuple[Difference, ...]
+
+
+class ReleaseRequested(Value):
+    type: Literal["release_requested"] = "release_requested"
+    reason: str = ""
+
+
+class ReleaseIntended(OfStep):
+    """Committed before the first call of a release. `kept` is what somebody else changed meanwhile and stays."""
+
+    type: Literal["release_intended"] = "release_intended"
+    action: str
+    resource: Resource
+    before: Image
+    target: Image
+    kept: tuple[Difference, ...]
+    epoch: int
+    key: str
+
+
+class Released(OfStep):
+    type: Literal["released"] = "released"
+    kept: tuple[Difference, ...] = ()
+
+
+class EffectArrivedLate(OfStep):
+    """A call of a worker that had lost its lease went through."""
+
+    type: Literal["effect_arrived_late"] = "effect_arrived_late"
+    call: str
+    receipt: str
+
+
+class Halted(Value):
+    type: Literal["halted"] = "halted"
+    reason: Reason
+    sentence: str
+
+
+class Resumed(Value):
+    type: Literal["resumed"] = "resumed"
+    to: Status
+    reason: str = ""
+
+
+class Closed(Value):
+    type: Literal["closed"] = "closed"
+    outcome: Outcome
+    sentence: str = ""
+
+
+Event = Annotated[
+    Opened
+    | Repeated
+    | Planned
+    | Held
+    | Asked
+    | Approved
+    | Voided
+    | Allowed
+    | Captured
+    | Intended
+    | Changed
+    | Applied
+    | Probed
+    | Retried
+    | Reconciled
+    | Verified
+    | Skipped
+    | Contained
+    | Drifted
+    | ReleaseRequested
+    | ReleaseIntended
+    | Released
+    | EffectArrivedLate
+    | Halted
+    | Resumed
+    | Closed,
+    Field(discriminator="type"),
+]
+
+_PREPARING = frozenset({Status.NEW, Status.PROPOSED, Status.AWAITING_APPROVAL})
+_ACTING = frozenset({Status.CONTAINING, Status.RELEASING})
+_LIVE = frozenset(Status) - {Status.CLOSED}
+
+# What an event leads to, or, for one that changes no status, in which statuses it may happen.
+MOVES: dict[type[Value], Status | frozenset[Status]] = {
+    Repeated: _LIVE,
+    Planned: _PREPARING,
+    Held: Status.PROPOSED,
+    Asked: Status.AWAITING_APPROVAL,
+    Approved: frozenset({Status.PROPOSED, Status.AWAITING_APPROVAL}),
+    Voided: Status.PROPOSED,
+    Allowed: Status.CONTAINING,
+    Captured: frozenset({Status.CONTAINING}),
+    Intended: frozenset({Status.CONTAINING}),
+    Changed: _ACTING,
+    Applied: _ACTING,
+    Probed: _ACTING,
+    Retried: _ACTING,
+    Reconciled: _ACTING,
+    Verified: frozenset({Status.CONTAINING}),
+    Skipped: _ACTING,
+    Contained: Status.CONTAINED,
+    Drifted: frozenset({Status.CONTAINED}),
+    ReleaseRequested: Status.RELEASING,
+    ReleaseIntended: frozenset({Status.RELEASING}),
+    Released: frozenset({Status.RELEASING}),
+    EffectArrivedLate: frozenset(Status),
+    Halted: Status.NEEDS_HUMAN,
+    Closed: Status.CLOSED,
+}
+
+
+class Recorded(Value):
+    """An event with its place in the case: the `seq`-th, at this time, by this actor."""
+
+    case: str
+    seq: int = Field(ge=1)
+    at: Moment
+    by: str = Field(max_length=256)
+    """`engine`, `local:<user>`, `source:<name>`, `schedule:<name>`."""
+    event: Event
+
+
+class Stage(StrEnum):
+    """How far one step is."""
+
+    PLANNED = "planned"
+    INTENDED = "intended"
+    APPLIED = "applied"
+    VERIFIED = "verified"
+    DRIFTED = "drifted"
+    SKIPPED = "skipped"
+    CAPTURED = "captured"
+    RELEASE_INTENDED = "release_intended"
+    RELEASE_APPLIED = "release_applied"
+    RELEASED = "released"
+
+
+class Progress(Value):
+    """What the events say of one step. The first before-image stays for ever."""
+
+    stage: Stage = Stage.PLANNED
+    before: Image = None
+    target: Image = None
+    release_from: Image = None
+    release_target: Image = None
+    kept: tuple[Difference, ...] = ()
+    intended: bool = False
+    """Our change may be in place: an intent was committed and no release has undone it."""
+    key: str = ""
+    since: Moment | None = None
+    """The time of the last intent, change, retry or application: what `settles_within` counts from."""
+    attempts: int = 0
+    probe: tuple[str, Moment] | None = None
+
+
+class Consent(Value):
+    """Who approved which plan, until when."""
+
+    by: str
+    digest: str
+    expires_at: Moment
+
+
+class Case(Value):
+    """Where a case stands."""
+
+    id: str
+    status: Status
+    finding: Finding
+    resource: Resource
+    playbook: str
+    playbook_digest: str
+    opened_by: str
+    requested: bool
+    requested_digest: str
+    opened_at: Moment
+    updated_at: Moment
+    seq: int
+    findings: int = 1
+    reason: Reason | None = None
+    outcome: Outcome | None = None
+    sentence: str = ""
+    plan: Plan | None = None
+    plan_digest: str = ""
+    expires_at: Moment | None = None
+    consent: Consent | None = None
+    steps: dict[int, Progress] = Field(default_factory=dict)
+    released_by: str = ""
+    allowed: bool = False
+
+    named_as: str
+    """The identity of the resource as the first finding named it; what makes a second live case impossible."""
+
+    def progress(self, step: int) -> Progress:
+        return self.steps.get(step, Progress())
+
+    @property
+    def touched(self) -> bool:
+        """May anything of ours be in place?"""
+        return any(progress.intended for progress in self.steps.values())
+
+    @property
+    def reversible(self) -> bool:
+        return self.plan is None or any(
+            self.progress(step.index).intended for step in self.plan.steps if step.nature is Nature.REVERSIBLE
+        )
+
+
+def fold(events: Iterable[Recorded], case: Case | None = None) -> Case:
+    """The case that these events, in order, make; from the beginning, or further from `case`.
+
+    Raises Misused for an event that the case's status does not allow, or that is out of order.
+    """
+    for recorded in events:
+        case = _next(case, recorded)
+    if case is None:
+        raise Misused("a case begins with an Opened event")
+    return case
+
+
+def _next(case: Case | None, recorded: Recorded) -> Case:
+    event = recorded.event
+    if case is None:
+        if not isinstance(event, Opened) or recorded.seq != 1:
+            raise Misused("a case begins with an Opened event")
+        return Case(
+            id=recorded.case,
+            status=Status.NEW,
+            finding=event.finding,
+            resource=event.finding.resource,
+            named_as=event.finding.resource.identity,
+            playbook=event.playbook,
+            playbook_digest=event.playbook_digest,
+            opened_by=recorded.by,
+            requested=event.requested,
+            requested_digest=event.plan_digest,
+            opened_at=recorded.at,
+            updated_at=recorded.at,
+            seq=1,
+        )
+    if isinstance(event, Opened):
+        raise Misused(f"case {case.id} is already open")
+    if recorded.seq != case.seq + 1:
+        raise Misused(f"case {case.id}: event {recorded.seq} cannot follow {case.seq}")
+    status = _status(case, event)
+    changes = {"status": status, "seq": recorded.seq, "updated_at": recorded.at}
+    return case.model_copy(update={**changes, **_details(case, recorded)})
+
+
+def _status(case: Case, event: Value) -> Status:
+    move = event.to if isinstance(event, Resumed) else MOVES[type(event)]
+    name = type(event).__name__
+    if isinstance(move, frozenset):
+        if case.status not in move:
+            raise Misused(f"case {case.id} is {case.status}: {name} cannot happen now")
+        return case.status
+    if move not in TRANSITIONS[case.status] and not (move is case.status is Status.PROPOSED):
+        raise Misused(f"case {case.id} is {case.status}: it cannot become {move} ({name})")
+    if isinstance(event, Resumed) and case.status not in (Status.NEEDS_HUMAN, Status.CONTAINED):
+        raise Misused(f"case {case.id} is {case.status}: there is nothing to resume")
+    if isinstance(event, Closed) and case.touched and event.outcome not in _MAY_LEAVE_A_CHANGE:
+        raise Misused(f"case {case.id} has a change in place: it cannot close as {event.outcome}")
+    return move
+
+
+_MAY_LEAVE_A_CHANGE = frozenset(
+    {Outcome.KEPT, Outcome.DISPOSED, Outcome.HANDLED_OUTSIDE, Outcome.TARGET_GONE, Outcome.ONE_WAY_DONE}
+)
+
+
+def _details(case: Case, recorded: Recorded) -> dict[str, object]:
+    """The fields besides status that an event changes."""
+    event = recorded.event
+    match event:
+        case Repeated():
+            return {
+                "findings": case.findings + 1,
+                "finding": event.finding.model_copy(update={"resource": case.resource}),
+            }
+        case Planned():
+            return {
+                "plan": event.plan,
+                "plan_digest": event.digest,
+                "resource": event.plan.resource,
+                "consent": None,
+                "expires_at": None,
+            }
+        case Held():
+            return {"sentence": event.sentence}
+        case Asked():
+            return {"sentence": event.sentence, "expires_at": event.expires_at}
+        case Approved():
+            consent = Consent(by=recorded.by, digest=event.digest, expires_at=event.expires_at)
+            return {"consent": consent}
+        case Voided():
+            return {
+                "plan": None,
+                "plan_digest": "",
+                "consent": None,
+                "expires_at": None,
+                "sentence": event.sentence,
+            }
+        case Allowed():
+            return {"allowed": True, "sentence": "", "expires_at": None}
+        case ReleaseRequested():
+            return {"released_by": recorded.by, "reason": None, "sentence": ""}
+        case Halted():
+            return {"reason": event.reason, "sentence": event.sentence}
+        case Resumed():
+            return {"reason": None, "sentence": "", **({"plan": None} if event.to is Status.PROPOSED else {})}
+        case Contained():
+            return {"reason": None, "sentence": ""}
+        case Closed():
+            return {"outcome": event.outcome, "reason": None, "sentence": event.sentence}
+        case OfStep() if not isinstance(event, EffectArrivedLate):
+            step = event.step
+            return {"steps": {**case.steps, step: _progress(case.progress(step), recorded)}}
+        case _:
+            return {}
+
+
+def _progress(progress: Progress, recorded: Recorded) -> Progress:
+    event, at = recorded.event, recorded.at
+    releasing = progress.stage in (Stage.RELEASE_INTENDED, Stage.RELEASE_APPLIED)
+    update: dict[str, object]
+    match event:
+        case Intended():
+            first = not progress.intended and progress.before is None
+            update = {
+                "stage": Stage.INTENDED,
+                "before": event.before if first else progress.before,
+                "target": event.target if first else progress.target,
+                "intended": True,
+                "key": event.key,
+                "attempts": 1,
+                "since": at,
+                "probe": None,
+            }
+        case ReleaseIntended():
+            update = {
+                "stage": Stage.RELEASE_INTENDED,
+                "release_from": event.before,
+                "release_target": event.target,
+                "kept": event.kept,
+                "key": event.key,
+                "attempts": 1,
+                "since": at,
+                "probe": None,
+            }
+        case Changed():
+            update = {"since": at, "probe": None}
+        case Retried():
+            update = {"since": at, "probe": None, "attempts": progress.attempts + 1}
+        case Probed():
+            update = {"probe": (event.digest, at)}
+        case Applied() | Reconciled():
+            stage = Stage.RELEASE_APPLIED if releasing else Stage.APPLIED
+            update = {"stage": stage, "since": at, "probe": None}
+        case Verified():
+            update = {"stage": Stage.VERIFIED, "probe": None}
+        case Drifted():
+            update = {"stage": Stage.DRIFTED}
+        case Skipped():
+            update = {"stage": Stage.SKIPPED}
+        case Captured():
+            update = {"stage": Stage.CAPTURED}
+        case Released():
+            update = {"stage": Stage.RELEASED, "intended": False, "kept": event.kept}
+        case _:
+            raise Misused(f"{event.type} belongs to no step")
+    return progress.model_copy(update=update)

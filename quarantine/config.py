@@ -1,0 +1,219 @@
+"""The settings: one tree, one YAML file, secrets only by reference.
+
+`config.example.yaml` shows every setting with its default; a test loads it and compares.
+"""
+
+import os
+import re
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from quarantine.document import Document, read
+from quarantine.errors import Misconfigured
+from quarantine.model import Value
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    found = re.fullmatch(r"(\d+)(s|m|h|d)", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("write a number and a unit: 30s, 5m, 24h, 7d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class Secret(Value):
+    """Where a secret is kept; never the secret. `env:NAME` or `file:/path`."""
+
+    reference: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", value):
+                # The value is not repeated: it may be the secret itself.
+                raise ValueError("a secret is a reference: env:NAME or file:/path, never the value itself")
+            return {"reference": value}
+        return value
+
+    def reveal(self) -> bytes:
+        """The secret's bytes. Raises Misconfigured naming the reference."""
+        scheme, _, name = self.reference.partition(":")
+        if scheme == "env":
+            value = os.environ.get(name)
+            if not value:
+                raise Misconfigured(f"secret {self.reference}: the environment variable {name} is not set")
+            return value.encode()
+        try:
+            return Path(name).read_bytes().strip()
+        except OSError as error:
+            raise Misconfigured(f"secret {self.reference}: {error.strerror}") from error
+
+
+class Mode(StrEnum):
+    """How far a playbook may go by itself. The order is from careful to bold."""
+
+    OBSERVE = "observe"
+    ASK = "ask"
+    AUTO = "auto"
+
+
+class OnDrift(StrEnum):
+    """What happens when a contained resource no longer shows the target."""
+
+    ASK = "ask"
+    REAPPLY = "reapply"
+
+
+class Budget(Value):
+    """How many automatic containments may start. Zero means none; only a person goes past it."""
+
+    per_account_10m: int = Field(default=3, ge=0)
+    per_account_24h: int = Field(default=10, ge=0)
+    global_24h: int = Field(default=20, ge=0)
+
+
+class Guards(Value):
+    """What stands between a plan and a provider."""
+
+    mode: Mode = Mode.OBSERVE
+    playbooks: dict[str, Mode] = Field(default_factory=dict)
+    scopes: dict[str, Mode] = Field(default_factory=dict)
+    fresh_within: Duration = timedelta(minutes=60)
+    protected: tuple[str, ...] = ()
+    budget: Budget = Budget()
+
+    def mode_for(self, playbook: str, scope: str) -> Mode:
+        """The most careful of what is set for this playbook and this scope; the general mode where neither is."""
+        order = list(Mode)
+        set_for = [self.playbooks[playbook]] if playbook in self.playbooks else []
+        set_for += [mode for part, mode in self.scopes.items() if scope == part or scope.startswith(f"{part}/")]
+        return min(set_for or [self.mode], key=order.index)
+
+
+class Approvals(Value):
+    """Who may say yes, and for how long it counts."""
+
+    valid_for: Duration = timedelta(minutes=30)
+    second_person: bool = True
+
+
+class Watch(Value):
+    """What happens while a containment holds."""
+
+    every: Duration = timedelta(minutes=5)
+    on_drift: OnDrift = OnDrift.ASK
+
+
+class Scheme(StrEnum):
+    """How a sender proves who it is."""
+
+    STANDARD_WEBHOOKS = "standard-webhooks"
+    BEARER = "bearer"
+
+
+class Source(Value):
+    """One sender of findings: POST /v1/findings/<its name>."""
+
+    parser: str
+    scheme: Scheme = Scheme.STANDARD_WEBHOOKS
+    secret: Secret
+    previous_secret: Secret | None = None
+    cluster: str | None = None
+
+
+class Schedule(Value):
+    """One poll that runs by the clock. With `playbook`, that one answers all it finds; else matching decides."""
+
+    poll: str
+    scope: str
+    every: Duration | None = None
+    cron: str | None = None
+    playbook: str | None = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> "Schedule":
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("give either 'every' (5m) or 'cron' (\"0 3 * * *\")")
+        if self.every is not None and self.every < timedelta(seconds=1):
+            raise ValueError("'every' must be at least 1s")
+        return self
+
+
+class Server(Value):
+    """Where the webhook door listens, and what it takes."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8686, ge=0, le=65535)
+    largest_body: int = Field(default=262144, ge=1024)
+    longest_queue: int = Field(default=20000, ge=1)
+    clock_skew: Duration = timedelta(minutes=5)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> "Server":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("give tls_certificate and tls_key together")
+        return self
+
+
+class Worker(Value):
+    """The claim loop that carries cases on."""
+
+    threads: int = Field(default=4, ge=1, le=64)
+    lease: Duration = timedelta(seconds=60)
+    poll: Duration = timedelta(seconds=1)
+
+
+class Settings(Value):
+    """Everything that can be set."""
+
+    installation: str = Field(default="cloud-quarantine", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    data: Path = Path("quarantine-data")
+    database: str | None = None
+    playbooks: tuple[Path, ...] = ()
+    guards: Guards = Guards()
+    approvals: Approvals = Approvals()
+    watch: Watch = Watch()
+    server: Server = Server()
+    worker: Worker = Worker()
+    sources: dict[str, Source] = Field(default_factory=dict)
+    schedules: dict[str, Schedule] = Field(default_factory=dict)
+    providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("sources", "schedules")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+                raise ValueError("a name has small letters, digits and dashes only, at most 63")
+        return value
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data / 'quarantine.db'}"
+
+
+def load(path: Path) -> tuple[Settings, Document]:
+    """The settings in `path`, with relative paths taken from the folder of that file. Raises Misconfigured."""
+    document = read(path)
+    settings = document.parse(Settings)
+    folder = path.absolute().parent
+    rooted = settings.model_copy(
+        update={
+            "data": folder / settings.data,
+            "playbooks": tuple(folder / playbook for playbook in settings.playbooks),
+        }
+    )
+    return rooted, document

@@ -1,0 +1,117 @@
+"""The nouns that come in from outside: a finding, and the resource that it names."""
+
+import hashlib
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+KIND = r"^[a-z0-9]+:[a-z0-9-]+$"
+
+
+class Value(BaseModel):
+    """A frozen value: unknown fields are errors, a change is a new value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+"""A point in time, always aware and in UTC."""
+
+
+class Severity(StrEnum):
+    """How bad the detector says it is. The order of the members is the order of gravity."""
+
+    INFORMATIONAL = "informational"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    def at_least(self, other: "Severity") -> bool:
+        return _GRAVITY[self] >= _GRAVITY[other]
+
+
+_GRAVITY = {severity: gravity for gravity, severity in enumerate(Severity)}
+
+
+class Resource(Value):
+    """One thing at one provider.
+
+    `scope` is the provider's own address, most general part first: `account/region`, `cluster/namespace`. Its first
+    part is what the account pin compares. `uid` is the provider's identity where it has one beside the name: a pod
+    that was deleted and made again under the same name is another resource.
+    """
+
+    kind: str = Field(pattern=KIND, max_length=64)
+    id: str = Field(min_length=1, max_length=1024)
+    scope: str = Field(min_length=1, max_length=512)
+    uid: str | None = Field(default=None, max_length=256)
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.id} in {self.scope}"
+
+    @property
+    def provider(self) -> str:
+        return self.kind.partition(":")[0]
+
+    @property
+    def account(self) -> str:
+        """The first part of the scope: account, subscription, cluster, vCenter or host."""
+        return self.scope.partition("/")[0]
+
+    @property
+    def area(self) -> str:
+        """The rest of the scope: region, namespace; empty where the platform has none."""
+        return self.scope.partition("/")[2]
+
+    @property
+    def identity(self) -> str:
+        """What makes two resources the same one, whatever name a finding gives it."""
+        return f"{self.kind}|{self.scope}|{self.uid or self.id}"
+
+
+class Finding(Value):
+    """One detection, normalised. Its shape follows OCSF Detection Finding (class 2004); `record` is what came in."""
+
+    source: str = Field(max_length=64)
+    """The name of the source in the configuration, never a name that the payload claims."""
+    id: str = Field(min_length=1, max_length=1024)
+    title: str = Field(default="", max_length=4096)
+    type: str = Field(default="", max_length=1024)
+    """The detector's rule or finding type: `Terminal shell in container`, `UnauthorizedAccess:EC2/SSHBruteForce`."""
+    severity: Severity = Severity.INFORMATIONAL
+    resource: Resource
+    seen_at: Moment
+    """When the detector last saw it; what freshness is counted from."""
+    sample: bool = False
+    """A test or sample finding. It never acts."""
+    active: bool = True
+    """False for a finding that its source has resolved, archived or suppressed. It never acts."""
+    record: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The same finding on the same resource, however often it is sent."""
+        return f"{self.source}|{self.id}|{self.resource.identity}"
+
+
+def now() -> datetime:
+    """The wall clock, aware and in UTC: the only place that asks the machine for the time of day."""
+    return datetime.now(UTC)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON values as RFC 8785 bytes: the same value always gives the same bytes.
+
+    Raises ValueError for what JSON cannot carry exactly: NaN, integers above 2^53, lone surrogates.
+    """
+    import rfc8785
+
+    return rfc8785.dumps(value)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical bytes, in hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
