@@ -1,0 +1,147 @@
+"""The composition root: from a configuration file to everything that works together."""
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from quarantine import config, playbook, registry
+from quarantine.config import Settings
+from quarantine.desk import Desk
+from quarantine.document import Document
+from quarantine.engine import Engine
+from quarantine.errors import Misconfigured
+from quarantine.evidence import EvidenceStore
+from quarantine.intake import Intake
+from quarantine.match import Matcher
+from quarantine.model import now
+from quarantine.planner import Planner
+from quarantine.playbook import Shelf
+from quarantine.registry import Registry
+from quarantine.sources import Poller
+from quarantine.store.sql import Store
+from quarantine.text import closest
+from quarantine.worker import Worker
+
+
+class App:
+    """All parts, each made when it is first needed."""
+
+    def __init__(self, settings: Settings, document: Document, clock: Callable[[], datetime] = now) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._document = document
+
+    @cached_property
+    def registry(self) -> Registry:
+        return registry.load(self.settings.providers, self._document)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        return playbook.load_all(self.settings.playbooks, self.registry)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        return Matcher(self.shelf.playbooks.values())
+
+    @cached_property
+    def store(self) -> Store:
+        """Opened and brought up to date."""
+        try:
+            self.settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Misconfigured(f"data folder {self.settings.data}: {error.strerror}") from error
+        store = Store(self.settings.database_url)
+        store.migrate()
+        return store
+
+    @cached_property
+    def evidence(self) -> EvidenceStore:
+        return EvidenceStore(self.settings.data / "evidence")
+
+    @cached_property
+    def planner(self) -> Planner:
+        return Planner(self.registry, self.shelf, self.settings, self.store)
+
+    @cached_property
+    def engine(self) -> Engine:
+        return Engine(
+            self.store,
+            self.registry,
+            self.shelf,
+            self.planner,
+            self.evidence,
+            self.settings,
+            name=self.name,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(self.store, self.registry, self.matcher, self.settings.sources, self.clock)
+
+    @cached_property
+    def desk(self) -> Desk:
+        return Desk(self.store, self.settings.approvals, self.clock)
+
+    @cached_property
+    def poller(self) -> Poller:
+        return Poller(self.store, self.registry, self.shelf, self.intake, self.clock)
+
+    @cached_property
+    def worker(self) -> Worker:
+        settings = self.settings.worker
+        return Worker(
+            self.name,
+            self.store,
+            self.engine,
+            self.intake,
+            threads=settings.threads,
+            lease=settings.lease,
+            beat=settings.poll,
+        )
+
+    @cached_property
+    def name(self) -> str:
+        """This process, in leases: unique as long as it lives."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    def check(self) -> None:
+        """Everything that the configuration names exists. Raises Misconfigured with file, line and column."""
+        self._check_sources()
+        self._check_schedules()
+        for name in self.settings.guards.playbooks:
+            if name not in self.shelf.playbooks:
+                hint = closest(name, list(self.shelf.playbooks))
+                raise self._document.error(("guards", "playbooks", name), f"unknown playbook '{name}'.{hint}")
+
+    def _check_sources(self) -> None:
+        for name, source in self.settings.sources.items():
+            if source.parser not in self.registry.parsers:
+                hint = closest(source.parser, list(self.registry.parsers))
+                where = ("sources", name, "parser")
+                raise self._document.error(where, f"unknown parser '{source.parser}'.{hint}")
+
+    def _check_schedules(self) -> None:
+        from quarantine.scheduler import trigger
+
+        for name, schedule in self.settings.schedules.items():
+            if schedule.poll not in self.registry.polls:
+                hint = closest(schedule.poll, list(self.registry.polls))
+                raise self._document.error(("schedules", name, "poll"), f"unknown poll '{schedule.poll}'.{hint}")
+            if schedule.playbook is not None and schedule.playbook not in self.shelf.playbooks:
+                hint = closest(schedule.playbook, list(self.shelf.playbooks))
+                where = ("schedules", name, "playbook")
+                raise self._document.error(where, f"unknown playbook '{schedule.playbook}'.{hint}")
+            try:
+                trigger(schedule)
+            except ValueError as error:
+                raise self._document.error(("schedules", name, "cron"), f"{error}") from None
+
+
+def load(path: Path) -> App:
+    """The app for a configuration file. Raises Misconfigured."""
+    settings, document = config.load(path)
+    return App(settings, document)

@@ -1,0 +1,587 @@
+"""Carries cases on: the only module that lets an action touch a cloud.
+
+    advance ── claim ── new, proposed, awaiting ── plan, guards ──> containing
+                        containing ── per step: intent ── apply ── verify ──> contained
+                        contained  ── look again ──> drifted, or look later
+                        releasing  ── per step, backwards: three-way merge ── intent ── apply ── verify ──> closed
+
+An intent is committed before the first call. After a crash or a lost answer an open intent is looked up, never repeated
+blindly. No transaction is open while a provider is called, and nothing here sleeps: to wait is a due time in the row.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import tenacity
+
+from quarantine.action import GONE, Absence, Action, Capture, Mark, State, between, reached, three_way
+from quarantine.case import (
+    Allowed,
+    Applied,
+    Asked,
+    Captured,
+    Case,
+    Closed,
+    Contained,
+    Drifted,
+    Event,
+    Halted,
+    Held,
+    Intended,
+    Outcome,
+    Planned,
+    Probed,
+    Progress,
+    Reason,
+    Reconciled,
+    Released,
+    ReleaseIntended,
+    Resumed,
+    Retried,
+    Skipped,
+    Stage,
+    Status,
+    Verified,
+    Voided,
+)
+from quarantine.config import OnDrift, Settings
+from quarantine.errors import (
+    Conflict,
+    Denied,
+    Fenced,
+    Gone,
+    GuardFailed,
+    Killed,
+    Late,
+    Moved,
+    QuarantineError,
+    Transient,
+    Unknown,
+    Unreachable,
+    Unsupported,
+)
+from quarantine.evidence import EvidenceStore
+from quarantine.gate import CaseGate, Turn
+from quarantine.guard import Refuse, judge
+from quarantine.model import digest
+from quarantine.plan import Nature, Plan, PlannedStep, restored, stored
+from quarantine.planner import Draft, Planner
+from quarantine.playbook import Shelf
+from quarantine.registry import Registry
+from quarantine.state import difference
+from quarantine.store.sql import Also, Lease, Store
+from quarantine.store.sql import Held as Holding
+from quarantine.store.sql import Hold as ResourceHold
+
+log = logging.getLogger(__name__)
+
+SOON = timedelta(seconds=1)
+PATIENCE = timedelta(minutes=5)
+"""How long an unreachable or throttling provider is asked again before a person is."""
+MOST_ATTEMPTS = 5
+"""How often a step is applied under one intent."""
+
+_FINISHED = frozenset({Stage.VERIFIED, Stage.SKIPPED, Stage.CAPTURED})
+
+
+class Engine:
+    """One worker's hands. Safe to use from several threads: each works on its own case."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        shelf: Shelf,
+        planner: Planner,
+        evidence: EvidenceStore,
+        settings: Settings,
+        *,
+        name: str,
+        clock: Callable[[], datetime],
+        failpoint: Callable[[str], None] = lambda _: None,
+        pause: Callable[[float], None] | None = None,
+    ) -> None:
+        """`name` is this worker's, in leases; `pause` waits between tries inside a lease, at most a few seconds."""
+        self._store = store
+        self._registry = registry
+        self._shelf = shelf
+        self._planner = planner
+        self._evidence = evidence
+        self._settings = settings
+        self._name = name
+        self._clock = clock
+        self._failpoint = failpoint
+        self._installation = store.installation()
+        self._reading = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Transient),
+            stop=tenacity.stop_after_attempt(3),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+            sleep=pause or _rest,
+            reraise=True,
+        )
+
+    # -- the door ------------------------------------------------------------------------------------------------
+
+    def advance(self, case_id: str) -> Case | None:
+        """Carry one case on as far as it goes now. None if another worker has it."""
+        lease = self._store.claim(self._name, self._settings.worker.lease, case_id)
+        return None if lease is None else self.carry(lease)
+
+    def carry(self, lease: Lease) -> Case:
+        """Carry the case of a lease on as far as it goes now, and give the lease back."""
+        turn = Turn(self._store, self._clock, lease, self._store.load(lease.case))
+        try:
+            with Heartbeat(self._store, lease, self._settings.worker.lease):
+                while self._go_on(turn):
+                    pass
+        except Fenced as error:
+            log.warning("case_taken_over", extra={"case": lease.case, "why": str(error)})
+            return self._store.load(lease.case)
+        except Moved as error:
+            log.info("case_moved", extra={"case": lease.case, "why": str(error)})
+        # Not in a `finally`: a worker that dies does not give its lease back either.
+        self._store.free(lease)
+        return turn.case
+
+    def _go_on(self, turn: Turn) -> bool:
+        """One stride; False when there is nothing more to do now."""
+        stride = {
+            Status.NEW: self._decide,
+            Status.PROPOSED: self._decide,
+            Status.AWAITING_APPROVAL: self._decide,
+            Status.CONTAINING: self._contain,
+            Status.CONTAINED: self._watch,
+            Status.RELEASING: self._release,
+        }.get(turn.case.status)
+        if stride is None:
+            return False
+        try:
+            return stride(turn)
+        except Gone as error:
+            return self._target_gone(turn, str(error))
+        except (Transient, Unreachable) as error:
+            return self._later(turn, error)
+        except (Fenced, Moved):
+            raise
+        except QuarantineError as error:
+            return self._halt(turn, _reason(error), str(error))
+        except Exception as error:
+            log.exception("case_stuck", extra={"case": turn.case.id})
+            return self._halt(turn, Reason.STUCK, f"an error in this program: {type(error).__name__}: {error}")
+
+    # -- plan and guards -----------------------------------------------------------------------------------------
+
+    def _decide(self, turn: Turn) -> bool:
+        case, now = turn.case, self._clock()
+        if case.consent is None and case.expires_at is not None and now >= case.expires_at:
+            turn.add(Closed(outcome=Outcome.EXPIRED, sentence="nobody approved it in time"))
+            return False
+        if case.resource.account not in self._planner.pinned(case.resource.provider):
+            sentence = f"{case.resource.account} is not a configured account: add it under 'providers:' if it is yours"
+            turn.add(Closed(outcome=Outcome.REFUSED, sentence=f"account_pin: {sentence}"))
+            return False
+        draft = self._reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
+        events = self._planning(case, draft)
+        if events:
+            turn.add(*events)
+        plan = draft.plan
+        if not plan.needed:
+            turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it shows the target already"))
+            return False
+        judgement = judge(plan, self._reading(self._planner.facts, turn.case, draft, now))
+        stopped = judgement.stopped
+        if stopped is None:
+            turn.add(Allowed(digest=plan.digest, sentences=judgement.allowed))
+            return True
+        if isinstance(stopped, Refuse):
+            turn.add(Closed(outcome=Outcome.REFUSED, sentence=f"{judgement.guard}: {stopped.sentence}"))
+            return False
+        if stopped.asks:
+            until = now + self._settings.approvals.valid_for
+            if turn.case.status is not Status.AWAITING_APPROVAL:
+                asked = Asked(guard=judgement.guard, sentence=stopped.sentence, digest=plan.digest, expires_at=until)
+                turn.add(asked, also=Also(due=until))
+            elif turn.case.consent is not None:
+                turn.add(Voided(sentence=stopped.sentence))
+                return True
+            else:
+                turn.wait(turn.case.expires_at or until)
+            return False
+        if (turn.case.status, turn.case.sentence) != (Status.PROPOSED, stopped.sentence):
+            events = [Voided(sentence=stopped.sentence), *self._planning(turn.case, draft, anew=True)]
+            held = Held(guard=judgement.guard, sentence=stopped.sentence, passable=stopped.passable)
+            rest = Also()
+            turn.add(*(events if turn.case.status is Status.AWAITING_APPROVAL else []), held, also=rest)
+        else:
+            turn.add(also=Also())
+        return False
+
+    def _planning(self, case: Case, draft: Draft, anew: bool = False) -> list[Event]:
+        """The events that make this draft the case's plan; none if it is the plan already."""
+        fresh = draft.plan.digest
+        if case.plan is not None and case.plan_digest == fresh and not anew:
+            return []
+        planned: list[Event] = [Planned(plan=draft.plan, digest=fresh)]
+        if case.status is Status.AWAITING_APPROVAL and not anew:
+            planned.insert(0, Voided(sentence="the resource or the playbook changed: this is a new plan"))
+        return planned
+
+    # -- contain -------------------------------------------------------------------------------------------------
+
+    def _contain(self, turn: Turn) -> bool:
+        case = turn.case
+        plan = _plan(case)
+        for step in plan.steps:
+            progress = case.progress(step.index)
+            if progress.stage in _FINISHED:
+                continue
+            if step.nature is Nature.CAPTURE:
+                return self._capture(turn, step)
+            if progress.stage is Stage.INTENDED:
+                return self._reconcile(turn, step, progress)
+            if progress.stage is Stage.APPLIED:
+                return self._verify(turn, step, progress)
+            return self._intend(turn, step, progress)
+        return self._finish(turn)
+
+    def _finish(self, turn: Turn) -> bool:
+        plan = _plan(turn.case)
+        done = [step for step in plan.steps if turn.case.progress(step.index).stage is Stage.VERIFIED]
+        if any(step.nature is Nature.REVERSIBLE for step in done):
+            turn.add(Contained(), also=Also(due=self._clock() + self._first_look(turn)))
+        elif done:
+            turn.add(Closed(outcome=Outcome.ONE_WAY_DONE, sentence="done and verified; it cannot be undone"))
+        else:
+            turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it showed the target already"))
+        return False
+
+    def _capture(self, turn: Turn, step: PlannedStep) -> bool:
+        capture = self._registry.build(step.action, step.settings)
+        if not isinstance(capture, Capture):
+            raise QuarantineError(f"{step.action} is not a capture in this version")
+        cloud = self._planner.cloud(step.resource)
+        artifacts = self._reading(lambda: list(capture.collect(cloud, step.resource)))
+        kept = tuple(self._evidence.keep(artifact) for artifact in artifacts)
+        turn.add(Captured(step=step.index, evidence=kept))
+        return True
+
+    def _intend(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self._action(step)
+        now = self._observe(action, step)
+        again = progress.stage is Stage.DRIFTED
+        if now is GONE:
+            raise Gone(f"{step.resource} is not there any more")
+        target = restored(progress.target, action.state) if again else action.contained(now)
+        if reached(now, target):
+            turn.add(Verified(step=step.index) if again else Skipped(step=step.index, sentence="it was so already"))
+            return True
+        if not again and not reached(now, restored(step.before, action.state), proven=False):
+            raise Conflict(f"{step.resource} changed between the plan and the act: look at it, then retry")
+        refusal = action.refusal(now)
+        if refusal is not None and not again:
+            raise Unsupported(f"{step.action} cannot work here any more: {refusal.reason}")
+        automatic = not turn.case.requested and turn.case.consent is None
+        intended = Intended(
+            step=step.index,
+            action=step.action,
+            resource=step.resource,
+            before=stored(now),
+            target=stored(target),
+            epoch=turn.lease.epoch,
+            key=_key(turn.case, step, turn.case.seq),
+        )
+        hold = ResourceHold(step.resource.identity, step.action)
+        spend = step.resource.account if automatic else None
+        try:
+            turn.add(intended, also=Also(due=self._clock(), hold=hold, spend=spend))
+        except Holding as other:
+            return self._held_elsewhere(turn, other)
+        return self._apply(turn, step, now, target)
+
+    def _held_elsewhere(self, turn: Turn, other: Holding) -> bool:
+        sentence = f"case {other.case} already contains this resource with the same action"
+        if turn.case.touched:
+            return self._halt(turn, Reason.CONFLICT, sentence)
+        turn.add(Closed(outcome=Outcome.MERGED, sentence=sentence))
+        return False
+
+    def _apply(self, turn: Turn, step: PlannedStep, now: State, target: State | Absence) -> bool:
+        """Converge, through the gate. Everything that is not a clean end leaves the intent open, to be looked up."""
+        action = self._action(step)
+        progress = turn.case.progress(step.index)
+        mark = Mark(installation=self._installation, case=turn.case.id, step=step.index, key=progress.key)
+        gate = CaseGate(turn, step, action.permissions(), self._failpoint)
+        cloud = self._planner.cloud(step.resource).through(gate, mark)
+        try:
+            action.apply(cloud, step.resource, now, target)
+        except Late:
+            turn.wait(self._clock())
+            return False
+        except (Unknown, Conflict, Transient) as error:
+            log.warning("outcome_open", extra={"case": turn.case.id, "step": step.index, "why": str(error)})
+            return self._look(turn, step, error)
+        turn.add(Applied(step=step.index))
+        return True
+
+    def _look(self, turn: Turn, step: PlannedStep, error: QuarantineError) -> bool:
+        """After an apply that did not come to its end: look at once, or a little later if it was throttled."""
+        if isinstance(error, Transient) and turn.case.progress(step.index).attempts >= 2:
+            turn.wait(self._clock() + SOON * turn.case.progress(step.index).attempts)
+            return False
+        return self._reconcile(turn, step, turn.case.progress(step.index), certain=not isinstance(error, Unknown))
+
+    def _reconcile(self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False) -> bool:
+        """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more."""
+        action = self._action(step)
+        releasing = progress.stage is Stage.RELEASE_INTENDED
+        target = restored(progress.release_target if releasing else progress.target, action.state)
+        now = self._observe(action, step)
+        if reached(now, target, proven=not releasing):
+            turn.add(Reconciled(step=step.index, sentence="the target is reached"))
+            return True
+        settled = (progress.since or self._clock()) + action.settles_within
+        if not certain and self._clock() < settled:
+            turn.wait(min(settled, self._clock() + SOON))
+            return False
+        if now is GONE:
+            raise Gone(f"{step.resource} is not there any more")
+        if not certain and action.consistent_within and not self._seen_twice(turn, step, action, now):
+            return False
+        if not self._only_we(action, progress, releasing, now):
+            raise Unknown(f"{step.resource} is neither as before nor as intended: somebody else changed it meanwhile")
+        if progress.attempts >= MOST_ATTEMPTS:
+            return self._halt(turn, Reason.UNKNOWN, f"{step.action} was tried {progress.attempts} times without effect")
+        turn.add(Retried(step=step.index, sentence="it did not happen, or not all of it: applied again"))
+        return self._apply(turn, step, now, target)
+
+    def _seen_twice(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], now: State) -> bool:
+        """Where reads may be stale, a conclusion needs two equal ones, `consistent_within` apart."""
+        seen, probe = digest(now.part()), turn.case.progress(step.index).probe
+        if probe is not None and probe[0] == seen:
+            ripe = probe[1] + action.consistent_within
+            if self._clock() >= ripe:
+                return True
+            turn.wait(ripe)
+            return False
+        turn.add(Probed(step=step.index, digest=seen), also=Also(due=self._clock() + action.consistent_within))
+        return False
+
+    def _only_we(self, action: Action[Any, Any], progress: Progress, releasing: bool, now: State) -> bool:
+        before = restored(progress.before, action.state)
+        if before is GONE:
+            return False
+        if not releasing:
+            return action.ours(before, now)
+        begun, goal = restored(progress.release_from, action.state), restored(progress.release_target, action.state)
+        if begun is GONE or goal is GONE:
+            return False
+        return between(begun, goal, now) or action.ours(before, now)
+
+    def _verify(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self._action(step)
+        target = restored(progress.target, action.state)
+        now = self._observe(action, step)
+        if reached(now, target):
+            turn.add(Verified(step=step.index))
+            return True
+        return self._not_yet(turn, step, action, progress, difference(now, target))
+
+    def _not_yet(
+        self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress, differences: tuple[Any, ...]
+    ) -> bool:
+        """Read back, and not equal: wait as long as the provider may take, then say so."""
+        until = (progress.since or self._clock()) + action.settles_within + action.consistent_within
+        if self._clock() < until:
+            turn.wait(min(until, self._clock() + SOON))
+            return False
+        what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
+        return self._halt(
+            turn, Reason.UNVERIFIED, f"{step.action}: read back, {what} of {step.resource} is not as intended"
+        )
+
+    # -- watch ---------------------------------------------------------------------------------------------------
+
+    def _watch(self, turn: Turn) -> bool:
+        """Look at what is held; drift is recorded once, and put right or given to a person, as configured."""
+        for step in _plan(turn.case).steps:
+            progress = turn.case.progress(step.index)
+            if step.nature is not Nature.REVERSIBLE or progress.stage is not Stage.VERIFIED:
+                continue
+            action = self._action(step)
+            target = restored(progress.target, action.state)
+            now = self._observe(action, step)
+            if now is GONE:
+                raise Gone(f"{step.resource} is not there any more")
+            if reached(now, target):
+                continue
+            ripe = (progress.since or self._clock()) + action.consistent_within
+            if self._clock() < ripe:
+                turn.wait(ripe)
+                return False
+            return self._drifted(turn, step, difference(target, now))
+        turn.wait(self._clock() + self._settings.watch.every)
+        return False
+
+    def _drifted(self, turn: Turn, step: PlannedStep, differences: tuple[Any, ...]) -> bool:
+        drifted = Drifted(step=step.index, differences=differences)
+        if self._settings.watch.on_drift is OnDrift.REAPPLY:
+            turn.add(drifted, Resumed(to=Status.CONTAINING, reason="drift is put right (watch.on_drift: reapply)"))
+            return True
+        what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
+        turn.add(
+            drifted,
+            Halted(reason=Reason.DRIFTED, sentence=f"somebody changed {what} of {step.resource} while it was held"),
+        )
+        return False
+
+    def _first_look(self, turn: Turn) -> timedelta:
+        """Eventual consistency lies once: look again as soon as every read must be true."""
+        lies = [
+            self._action(step).consistent_within for step in _plan(turn.case).steps if step.nature is not Nature.CAPTURE
+        ]
+        return min(max([*lies, timedelta(0)]) or self._settings.watch.every, self._settings.watch.every)
+
+    # -- release -------------------------------------------------------------------------------------------------
+
+    def _release(self, turn: Turn) -> bool:
+        for step in reversed(_plan(turn.case).steps):
+            progress = turn.case.progress(step.index)
+            if step.nature is not Nature.REVERSIBLE or not progress.intended:
+                continue
+            if progress.stage is Stage.RELEASE_INTENDED:
+                return self._reconcile(turn, step, progress)
+            if progress.stage is Stage.RELEASE_APPLIED:
+                return self._verify_release(turn, step, progress)
+            return self._intend_release(turn, step, progress)
+        turn.add(Closed(outcome=Outcome.RELEASED, sentence="everything is as it was before"))
+        return False
+
+    def _intend_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self._action(step)
+        before, target = restored(progress.before, action.state), restored(progress.target, action.state)
+        now = self._observe(action, step)
+        if now is GONE or before is GONE or target is GONE:
+            raise Gone(f"{step.resource} is not there any more")
+        merged, kept = three_way(before, target, now)
+        intended = ReleaseIntended(
+            step=step.index,
+            action=step.action,
+            resource=step.resource,
+            before=stored(now),
+            target=stored(merged),
+            kept=kept,
+            epoch=turn.lease.epoch,
+            key=_key(turn.case, step, turn.case.seq),
+        )
+        turn.add(intended)
+        return self._apply(turn, step, now, merged)
+
+    def _verify_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self._action(step)
+        target = restored(progress.release_target, action.state)
+        now = self._observe(action, step)
+        if not reached(now, target, proven=False):
+            return self._not_yet(turn, step, action, progress, difference(now, target))
+        hold = ResourceHold(step.resource.identity, step.action)
+        turn.add(Released(step=step.index, kept=progress.kept), also=Also(due=self._clock(), unhold=(hold,)))
+        return True
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+
+    def _target_gone(self, turn: Turn, sentence: str) -> bool:
+        turn.add(Closed(outcome=Outcome.TARGET_GONE, sentence=sentence))
+        return False
+
+    def _later(self, turn: Turn, error: QuarantineError) -> bool:
+        """The provider cannot be reached or asks for a pause: try again for a while, then ask a person."""
+        now = self._clock()
+        if turn.case.status is Status.CONTAINED:
+            log.warning("cannot_watch", extra={"case": turn.case.id, "why": str(error)})
+            turn.wait(now + min(self._settings.watch.every, PATIENCE))
+            return False
+        waited = now - turn.case.updated_at
+        if waited >= PATIENCE:
+            return self._halt(turn, _reason(error), str(error))
+        turn.wait(now + max(SOON, min(waited, timedelta(seconds=30))))
+        return False
+
+    def _halt(self, turn: Turn, reason: Reason, sentence: str) -> bool:
+        log.warning("case_needs_human", extra={"case": turn.case.id, "reason": str(reason), "why": sentence})
+        turn.add(Halted(reason=reason, sentence=sentence))
+        return False
+
+    # -- below ---------------------------------------------------------------------------------------------------
+
+    def _action(self, step: PlannedStep) -> Action[Any, Any]:
+        action = self._registry.build(step.action, step.settings)
+        if not isinstance(action, Action):
+            raise QuarantineError(f"{step.action} is not an action in this version")
+        return action
+
+    def _observe(self, action: Action[Any, Any], step: PlannedStep) -> Any:
+        """The state now; GONE for a resource that is not there."""
+        try:
+            return self._reading(action.observe, self._planner.cloud(step.resource), step.resource)
+        except Gone:
+            return GONE
+
+
+class Heartbeat:
+    """Renews a lease while a turn runs, so that a long provider call does not lose it."""
+
+    def __init__(self, store: Store, lease: Lease, span: timedelta) -> None:
+        self._store = store
+        self._lease = lease
+        self._span = span
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.case}", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._span.total_seconds() / 4):
+            try:
+                self._store.renew(self._lease, self._span)
+            except Fenced:
+                return
+            except Exception:
+                log.exception("lease_not_renewed", extra={"case": self._lease.case})
+
+
+def _rest(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+_REASONS: tuple[tuple[type[QuarantineError], Reason], ...] = (
+    (GuardFailed, Reason.GUARD_ERROR),
+    (Killed, Reason.STOPPED),
+    (Denied, Reason.PERMISSION_MISSING),
+    (Unsupported, Reason.UNSUPPORTED),
+    (Conflict, Reason.CONFLICT),
+    (Unknown, Reason.UNKNOWN),
+    (Unreachable, Reason.UNREACHABLE),
+    (Transient, Reason.UNREACHABLE),
+)
+
+
+def _reason(error: QuarantineError) -> Reason:
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.STUCK)
+
+
+def _plan(case: Case) -> Plan:
+    if case.plan is None:
+        raise QuarantineError(f"case {case.id} is {case.status} without a plan")
+    return case.plan
+
+
+def _key(case: Case, step: PlannedStep, seq: int) -> str:
+    """The idempotency key of an intent: the same for every attempt under it, another for the next intent."""
+    return digest([case.id, step.index, seq])[:32]

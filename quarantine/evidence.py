@@ -1,0 +1,58 @@
+"""Evidence, kept as files under their SHA-256: written once, never changed, referred to by digest from the events."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from quarantine.action import Artifact
+from quarantine.case import Evidence
+from quarantine.errors import NotFound, QuarantineError
+
+LARGEST = 64 << 20
+"""Bytes of one artifact. More than this belongs into an object store."""
+
+
+class EvidenceStore:
+    """A folder of content-addressed files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, artifact: Artifact) -> Evidence:
+        """Durable when this returns. The same content again is the same file."""
+        if len(artifact.content) > LARGEST:
+            raise QuarantineError(f"{artifact.name} has {len(artifact.content)} bytes, more than {LARGEST}")
+        sha256 = hashlib.sha256(artifact.content).hexdigest()
+        path = self.path(sha256)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._write(path, artifact.content)
+        return Evidence(name=artifact.name, media_type=artifact.media_type, sha256=sha256, size=len(artifact.content))
+
+    def path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+    def read(self, sha256: str) -> bytes:
+        """Raises NotFound if it is missing or is not what the digest says."""
+        path = self.path(sha256)
+        if not path.exists():
+            raise NotFound(f"evidence {sha256} is missing from {self._folder}")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise NotFound(f"evidence {path} was changed: its digest is another one")
+        return content
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """First aside, then renamed: a crash leaves the whole file or none."""
+        handle, aside = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,102 @@
+"""The gate before every change: kill switch, fence, deadline; then one try, and its receipt is durable before the next.
+
+admit ── kill switch off? ── declared? ── lease ours and long enough? ──> one call ──> record (Changed)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from quarantine.action import Call, Receipt
+from quarantine.case import Case, Changed, EffectArrivedLate, Event
+from quarantine.errors import Fenced, Killed, Late, QuarantineError
+from quarantine.plan import PlannedStep
+from quarantine.store.sql import Also, Lease, Store, Switch
+
+ENOUGH = timedelta(seconds=20)
+"""A call is sent only with this much of the lease left: longer than any provider's time-out of ours."""
+
+
+@dataclass
+class Turn:
+    """One claim of one case: the case as it stands, the lease, and how events are added."""
+
+    store: Store
+    clock: Callable[[], datetime]
+    lease: Lease
+    case: Case
+    by: str = "engine"
+
+    def add(self, *events: Event, also: Also | None = None) -> None:
+        """Append under our lease. Raises Fenced when it is no longer ours.
+
+        Without `also` the case stays due: should we die, whoever finds it goes on at once.
+        """
+        at = self.clock()
+        self.case = self.store.append(self.case, events, by=self.by, at=at, lease=self.lease, also=also or Also(due=at))
+
+    def wait(self, until: datetime) -> None:
+        """Nothing to say now; look again at a time."""
+        self.add(also=Also(due=until))
+
+
+class CaseGate:
+    """The engine's gate, for one step of one turn."""
+
+    def __init__(
+        self, turn: Turn, step: PlannedStep, permissions: tuple[str, ...], failpoint: Callable[[str], None]
+    ) -> None:
+        self._turn = turn
+        self._step = step
+        self._permissions = permissions
+        self._failpoint = failpoint
+
+    def admit(self, call: Call) -> None:
+        self._failpoint(f"before {call.call}")
+        if call.permission not in self._permissions:
+            raise QuarantineError(f"{self._step.action} does not declare the permission {call.permission}")
+        reason = kill_reason(self._turn.store, self._turn.case, releasing=self._turn.case.status == "releasing")
+        if reason is not None:
+            raise Killed(f"the kill switch is on: {reason}")
+        left = self._turn.store.check(self._turn.lease)
+        if left < ENOUGH:
+            raise Late(f"only {left.total_seconds():.0f} s of the lease are left")
+
+    def record(self, call: Call, receipt: Receipt) -> None:
+        self._failpoint(f"after {call.call}")
+        changed = Changed(
+            step=self._step.index,
+            permission=call.permission,
+            call=call.call,
+            receipt=receipt.id,
+            operation=receipt.operation,
+        )
+        try:
+            self._turn.add(changed)
+        except Fenced:
+            late = EffectArrivedLate(step=self._step.index, call=call.call, receipt=receipt.id)
+            turn = self._turn
+            turn.store.append(turn.case.id, [late], by=turn.by, at=turn.clock(), also=Also(due=turn.clock()))
+            raise
+
+
+def kill_reason(store: Store, case: Case, releasing: bool = False) -> str | None:
+    """The kill switch that stops this case now, in words. One that cannot be read is on."""
+    try:
+        switches = store.switches()
+    except Exception as error:
+        raise Killed("the kill switch cannot be read, so it counts as on") from error
+    source = case.opened_by.removeprefix("source:").removeprefix("schedule:")
+    return stopping(switches, case.resource.provider, case.playbook, source, releasing)
+
+
+def stopping(switches: list[Switch], provider: str, playbook: str, source: str, releasing: bool = False) -> str | None:
+    """Which of these switches stops such a case. A release is stopped only by `everything`."""
+    scopes = {"everything"}
+    if not releasing:
+        scopes |= {"all", f"provider:{provider}", f"playbook:{playbook}", f"source:{source}"}
+    for switch in switches:
+        if switch.scope in scopes:
+            reason = f" ({switch.reason})" if switch.reason else ""
+            return f"{switch.scope}, by {switch.by} at {switch.at:%Y-%m-%d %H:%M:%S} UTC{reason}"
+    return None

@@ -1,0 +1,140 @@
+"""Reads what a decision needs: the plan for a resource as it is now, and the facts that the guards look at."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from quarantine.action import Action, Capture, Cloud, OneWay, Provider, reached
+from quarantine.case import Case
+from quarantine.config import Settings
+from quarantine.errors import Gone
+from quarantine.gate import stopping
+from quarantine.guard import Facts
+from quarantine.model import Resource
+from quarantine.plan import Nature, Plan, PlannedStep, fingerprint, stored
+from quarantine.playbook import Playbook, Shelf, Step
+from quarantine.registry import Registry
+from quarantine.state import difference
+from quarantine.store.sql import Store
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan with what was seen beside it."""
+
+    plan: Plan
+    tags: Mapping[str, str]
+
+
+class Planner:
+    """Makes plans. Only reads."""
+
+    def __init__(self, registry: Registry, shelf: Shelf, settings: Settings, store: Store) -> None:
+        self._registry = registry
+        self._shelf = shelf
+        self._settings = settings
+        self._store = store
+        self._clouds: dict[tuple[str, str], Cloud] = {}
+        self._lock = threading.Lock()
+
+    def cloud(self, resource: Resource) -> Cloud:
+        """The connection to a resource's scope, which only reads. Raises NotFound, Unreachable."""
+        key = (resource.provider, resource.scope)
+        with self._lock:
+            if key not in self._clouds:
+                self._clouds[key] = self._registry.provider(resource.provider).connect(resource.scope)
+            return self._clouds[key]
+
+    def draft(self, playbook: Playbook, resource: Resource) -> Draft:
+        """What the playbook would do to the resource as it is now. Raises Gone, and whatever a provider answers."""
+        provider = self._registry.provider(resource.provider)
+        found, tags = provider.resolve(self.cloud(resource), resource)
+        if resource.uid is not None and found.uid != resource.uid:
+            raise Gone(f"{resource}: the one that was meant is gone, another has its name now")
+        steps: list[PlannedStep] = []
+        for step in playbook.steps:
+            for target in self._targets(step, found):
+                steps.append(self._planned(len(steps), step, target))
+        plan = Plan(playbook=playbook.name, playbook_digest=playbook.digest, resource=found, steps=tuple(steps))
+        return Draft(plan, tags)
+
+    def facts(self, case: Case, draft: Draft, now: datetime) -> Facts:
+        """What the guards look at, read now. Whatever cannot be read raises, and the case stops."""
+        playbook = self._shelf.find(case.playbook)
+        scope = draft.plan.resource.scope
+        source = case.opened_by.removeprefix("source:").removeprefix("schedule:")
+        spent, everywhere = self._store.spends(draft.plan.resource.account, now - timedelta(hours=24))
+        return Facts(
+            now=now,
+            playbook=playbook,
+            mode=self._settings.guards.mode_for(playbook.name, scope),
+            finding=case.finding,
+            requested_by=case.opened_by if case.requested else None,
+            requested_digest=case.requested_digest,
+            consent=case.consent,
+            second_person=self._settings.approvals.second_person,
+            identity=self._identities(draft.plan),
+            pinned=self.pinned(draft.plan.resource.provider),
+            tags=draft.tags,
+            protected=self._settings.guards.protected,
+            fresh_within=self._settings.guards.fresh_within,
+            killed=stopping(self._store.switches(), draft.plan.resource.provider, playbook.name, source),
+            spent=tuple(spent),
+            spent_everywhere=everywhere,
+            budget=self._settings.guards.budget,
+        )
+
+    def pinned(self, provider: str) -> frozenset[str]:
+        """The accounts that the configuration names for a provider."""
+        return frozenset(scope.partition("/")[0] for scope in self._registry.provider(provider).scopes())
+
+    def _identities(self, plan: Plan) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for step in plan.steps:
+            account = step.resource.account
+            if account not in found:
+                provider: Provider = self._registry.provider(step.resource.provider)
+                found[account] = provider.identity(self.cloud(step.resource)).account
+        return found
+
+    def _targets(self, step: Step, resource: Resource) -> Iterator[Resource]:
+        if step.relation is None:
+            yield resource
+            return
+        relation = self._registry.relations[resource.kind, step.relation]
+        yield from relation.find(self.cloud(resource), resource)
+
+    def _planned(self, index: int, step: Step, resource: Resource) -> PlannedStep:
+        doing = self._registry.build(step.action, step.settings)
+        if isinstance(doing, Capture):
+            return PlannedStep(
+                index=index,
+                action=step.action,
+                settings=step.settings,
+                resource=resource,
+                nature=Nature.CAPTURE,
+                permissions=doing.permissions(),
+                needed=True,
+            )
+        return self._planned_action(index, step, doing, resource)
+
+    def _planned_action(self, index: int, step: Step, action: Action[Any, Any], resource: Resource) -> PlannedStep:
+        before = action.observe(self.cloud(resource), resource)
+        target = action.contained(before)
+        return PlannedStep(
+            index=index,
+            action=step.action,
+            settings=step.settings,
+            resource=resource,
+            nature=Nature.ONE_WAY if isinstance(action, OneWay) else Nature.REVERSIBLE,
+            before=stored(before),
+            target=stored(target),
+            fingerprint=fingerprint(before),
+            differences=difference(before, target),
+            caveats=action.caveats(before),
+            permissions=action.permissions(),
+            refusal=action.refusal(before),
+            needed=not reached(before, target),
+        )

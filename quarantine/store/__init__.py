@@ -1,0 +1,1 @@
+"""Where cases live: the same tables on SQLite and PostgreSQL."""

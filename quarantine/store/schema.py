@@ -1,0 +1,135 @@
+"""The tables. `events` is the truth and only ever grows; `cases` is its projection, written in the same transaction.
+
+Times are seconds since 1970 in UTC, so that both databases compare them alike.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = "0001"
+"""The newest migration that this program knows. It refuses a database that is further."""
+
+metadata = MetaData()
+
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+intake = Table(
+    "intake",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("source", String(64), nullable=False),
+    Column("delivery", String(256), nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("results", Text, nullable=False),
+    UniqueConstraint("source", "delivery"),
+    Index("intake_waiting", "status", "id"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("status", String(32), nullable=False),
+    Column("reason", String(32)),
+    Column("outcome", String(32)),
+    Column("playbook", String(64), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("live_key", Text, unique=True),
+    Column("seq", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("due_at", Float),
+    Column("owner", String(128)),
+    Column("lease_until", Float),
+    Column("epoch", Integer, nullable=False),
+    Index("cases_due", "due_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("case_id", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("case_id", "seq"),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("case_id", String(32), nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("identity", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("case_id", String(32), nullable=False),
+    PrimaryKeyConstraint("identity", "action"),
+)
+
+spends = Table(
+    "spends",
+    metadata,
+    Column("case_id", String(32), primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("spends_at", "at"),
+)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("scope", String(160), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("by", String(256), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("source", String(64), nullable=False),
+    Column("slot", Float, nullable=False),
+    PrimaryKeyConstraint("source", "slot"),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("cursor", Text),
+    Column("at", Float, nullable=False),
+)

@@ -1,0 +1,631 @@
+"""The store: cases, their events, leases, holds, switches and the intake, on SQLite or PostgreSQL.
+
+Every write is one short transaction, and none is open while a provider is called. A failpoint stands before and after
+each commit; it is injected by the crash tests and nothing can switch it on in production.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from quarantine.case import Case, Event, Opened, Recorded, Status, fold
+from quarantine.errors import Fenced, Misconfigured, Moved, NotFound
+from quarantine.ledger import START, Sealed, seal, unseal
+from quarantine.model import Finding
+from quarantine.store import schema
+
+Clock = Callable[[], datetime]
+
+_AT_REST = frozenset({Status.CLOSED, Status.NEEDS_HUMAN})
+"""Nothing happens to such a case by itself."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to carry one case on, until a time. `epoch` grows with each claim and fences off late workers."""
+
+    case: str
+    owner: str
+    epoch: int
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One resource under one action: at most one case at a time."""
+
+    identity: str
+    action: str
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(self.identity.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Also:
+    """What else is written in the same transaction as events."""
+
+    due: datetime | None = None
+    """When to look at the case again; None for not by itself. A closed case, or one for a person, is never due."""
+    keep_due: bool = False
+    """Leave the due time as it is."""
+    hold: Hold | None = None
+    unhold: tuple[Hold, ...] = ()
+    spend: str | None = None
+    """The account whose budget for automatic acts this case uses, counted once for a case."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What one sender sent at once, as it came."""
+
+    source: str
+    delivery: str
+    received_at: datetime
+    body: bytes = field(repr=False)
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A kill switch that is on: for `all`, `provider:aws`, `playbook:NAME` or `source:NAME`."""
+
+    scope: str
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Line:
+    """One case as a list shows it."""
+
+    id: str
+    status: Status
+    reason: str | None
+    outcome: str | None
+    playbook: str
+    kind: str
+    resource: str
+    scope: str
+    severity: str
+    opened_at: datetime
+    updated_at: datetime
+
+
+class Held(Moved):
+    """Another case holds this resource under this action."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__(f"case {case} already holds this resource under this action")
+        self.case = case
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+class Store:
+    """One database. Safe to share between threads; several processes may open the same one."""
+
+    def __init__(self, url: str, clock: Clock | None = None, failpoint: Callable[[str], None] = _nothing) -> None:
+        """With no `clock`, leases and due times run on the database's own clock."""
+        self.url = url
+        self._clock = clock
+        self._failpoint = failpoint
+        self._sqlite = url.startswith("sqlite")
+        if self._sqlite:
+            self._engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+            _tune_sqlite(self._engine)
+        else:
+            self._engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -- the schema --------------------------------------------------------------------------------------------
+
+    def migrate(self) -> None:
+        """Bring the tables up to date. Raises Misconfigured if they are newer than this program, or unreachable."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.runtime.migration import MigrationContext
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        try:
+            with self._engine.begin() as connection:
+                if not self._sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(4867013)"))
+                current = MigrationContext.configure(connection).get_current_revision()
+                if current is not None and current > schema.VERSION:
+                    raise Misconfigured(
+                        f"the database is at schema {current}, this program knows {schema.VERSION}: upgrade the program"
+                    )
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except SQLAlchemyError as error:
+            raise Misconfigured(f"the database cannot be opened: {_plain(error)}") from error
+
+    def installation(self) -> str:
+        """The id of this installation: made once, carried by everything that we create at a provider."""
+        with self._write("installation") as connection:
+            found = connection.execute(
+                select(schema.installation.c.value).where(schema.installation.c.name == "id")
+            ).scalar()
+            if found is None:
+                found = uuid.uuid4().hex
+                connection.execute(insert(schema.installation).values(name="id", value=found))
+            return str(found)
+
+    # -- cases and events ----------------------------------------------------------------------------------------
+
+    def open(self, opened: Opened, by: str, at: datetime) -> Case:
+        """A new case, due at once. Raises Moved if a live case of this resource and playbook is there already."""
+        finding = opened.finding
+        case = fold([Recorded(case=f"c-{uuid.uuid4().hex[:12]}", seq=1, at=at, by=by, event=opened)])
+        sealed = seal(Recorded(case=case.id, seq=1, at=at, by=by, event=opened), START)
+        with self._write("open") as connection:
+            now = self._now(connection)
+            try:
+                connection.execute(
+                    insert(schema.cases).values(
+                        id=case.id,
+                        opened_at=at.timestamp(),
+                        epoch=0,
+                        head=sealed.hash,
+                        due_at=now,
+                        **_projection(case),
+                    )
+                )
+            except IntegrityError as error:
+                raise Moved(f"{case.resource} already has a live case of {case.playbook}") from error
+            _insert_event(connection, sealed, opened.type)
+            _remember(connection, finding, case.id, at)
+        return case
+
+    def append(
+        self,
+        case: Case | str,
+        new: Sequence[Event],
+        by: str,
+        at: datetime,
+        lease: Lease | None = None,
+        also: Also = Also(),
+    ) -> Case:
+        """Add events to a case, in one transaction with everything in `also`.
+
+        Raises Fenced if `lease` is given and no longer ours, Misused if the case as it now stands does not allow an
+        event, Held if another case holds the resource.
+        """
+        known = case if isinstance(case, Case) else None
+        case_id = case if isinstance(case, str) else case.id
+        name = ",".join(item.type for item in new) or "due"
+        with self._write(name) as connection:
+            row = connection.execute(
+                select(schema.cases).where(schema.cases.c.id == case_id).with_for_update()
+            ).one_or_none()
+            if row is None:
+                raise NotFound(f"there is no case {case_id}. See: quarantine case list")
+            if lease is not None and (row.epoch, row.owner) != (lease.epoch, lease.owner):
+                raise Fenced(f"case {case_id} was taken over by {row.owner or 'another worker'}")
+            current = self._catch_up(connection, case_id, known, row.seq)
+            head = row.head
+            for item in new:
+                recorded = Recorded(case=case_id, seq=current.seq + 1, at=at, by=by, event=item)
+                current = fold([recorded], current)
+                sealed = seal(recorded, head)
+                head = sealed.hash
+                _insert_event(connection, sealed, item.type)
+            values: dict[str, Any] = {**_projection(current), "head": head}
+            if current.status in _AT_REST:
+                values["due_at"] = None
+            elif not also.keep_due:
+                values["due_at"] = None if also.due is None else also.due.timestamp()
+            connection.execute(update(schema.cases).where(schema.cases.c.id == case_id).values(**values))
+            self._write_also(connection, current, also, at)
+        return current
+
+    def load(self, case_id: str) -> Case:
+        """Raises NotFound."""
+        return fold(self.history(case_id))
+
+    def history(self, case_id: str) -> list[Recorded]:
+        """Every event of a case, in order. Raises NotFound."""
+        with self._read() as connection:
+            found = _events(connection, case_id, 0)
+        if not found:
+            raise NotFound(f"there is no case {case_id}. See: quarantine case list")
+        return found
+
+    def find(self, prefix: str) -> str:
+        """The id of the only case whose id begins so. Raises NotFound."""
+        with self._read() as connection:
+            ids = connection.execute(
+                select(schema.cases.c.id).where(schema.cases.c.id.startswith(prefix, autoescape=True)).limit(3)
+            ).scalars()
+            found = list(ids)
+        if len(found) == 1:
+            return str(found[0])
+        problem = "no case begins with" if not found else "several cases begin with"
+        raise NotFound(f"{problem} '{prefix}'. See: quarantine case list")
+
+    def lines(self, statuses: Iterable[Status] = (), limit: int = 200) -> list[Line]:
+        """The newest cases first."""
+        query = select(schema.cases).order_by(schema.cases.c.opened_at.desc(), schema.cases.c.id).limit(limit)
+        wanted = [str(status) for status in statuses]
+        if wanted:
+            query = query.where(schema.cases.c.status.in_(wanted))
+        with self._read() as connection:
+            return [_line(row) for row in connection.execute(query)]
+
+    def counts(self) -> dict[str, int]:
+        """How many cases there are in each status."""
+        query = select(schema.cases.c.status, func.count()).group_by(schema.cases.c.status)
+        with self._read() as connection:
+            return {str(status): int(count) for status, count in connection.execute(query)}
+
+    def live(self, finding: Finding, playbook: str) -> str | None:
+        """The live case of this resource and playbook."""
+        query = select(schema.cases.c.id).where(
+            schema.cases.c.live_key == _live_key(finding.resource.identity, playbook)
+        )
+        with self._read() as connection:
+            return connection.execute(query).scalar()
+
+    def last_case(self, finding: Finding) -> Case | None:
+        """The case that this very finding was last linked to."""
+        query = select(schema.findings.c.case_id).where(schema.findings.c.sha256 == _sha256(finding.key))
+        with self._read() as connection:
+            case_id = connection.execute(query).scalar()
+        return None if case_id is None else self.load(case_id)
+
+    def chains(self) -> Iterator[tuple[str, int, str, list[Sealed]]]:
+        """For the verification: each case with its length, its head, and its entries as they are stored."""
+        with self._read() as connection:
+            for case_id, length, head in connection.execute(
+                select(schema.cases.c.id, schema.cases.c.seq, schema.cases.c.head).order_by(schema.cases.c.id)
+            ).all():
+                rows = connection.execute(
+                    select(schema.events.c.seq, schema.events.c.content, schema.events.c.hash)
+                    .where(schema.events.c.case_id == case_id)
+                    .order_by(schema.events.c.seq)
+                )
+                yield case_id, length, head, [Sealed(case_id, row.seq, bytes(row.content), row.hash) for row in rows]
+
+    def orphans(self) -> list[str]:
+        """Cases that have events but no row: what deleting a case by hand leaves behind."""
+        query = (
+            select(schema.events.c.case_id)
+            .distinct()
+            .where(schema.events.c.case_id.not_in(select(schema.cases.c.id)))
+            .order_by(schema.events.c.case_id)
+        )
+        with self._read() as connection:
+            return [str(case_id) for case_id in connection.execute(query).scalars()]
+
+    # -- leases ------------------------------------------------------------------------------------------------------
+
+    def claim(self, owner: str, span: timedelta, case_id: str | None = None) -> Lease | None:
+        """The lease on a due case, or on `case_id` whether due or not; None if there is none or it is taken."""
+        with self._write("claim") as connection:
+            now = self._now(connection)
+            table = schema.cases.c
+            query = select(table.id, table.epoch).where((table.lease_until.is_(None)) | (table.lease_until < now))
+            if case_id is None:
+                query = query.where(table.due_at <= now).order_by(table.due_at).limit(1)
+            else:
+                query = query.where(table.id == case_id)
+            row = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            if row is None:
+                return None
+            until = now + span.total_seconds()
+            connection.execute(
+                update(schema.cases)
+                .where(table.id == row.id)
+                .values(owner=owner, lease_until=until, epoch=row.epoch + 1)
+            )
+        return Lease(row.id, owner, row.epoch + 1, _moment(until))
+
+    def renew(self, lease: Lease, span: timedelta) -> Lease:
+        """The same lease, longer. Raises Fenced if it was taken over."""
+        with self._write("renew") as connection:
+            until = self._now(connection) + span.total_seconds()
+            renewed = connection.execute(update(schema.cases).where(_is_ours(lease)).values(lease_until=until))
+            if renewed.rowcount != 1:
+                raise Fenced(f"case {lease.case} was taken over")
+        return Lease(lease.case, lease.owner, lease.epoch, _moment(until))
+
+    def check(self, lease: Lease) -> timedelta:
+        """What is left of a lease. Raises Fenced if it was taken over."""
+        with self._read() as connection:
+            row = connection.execute(select(schema.cases.c.lease_until).where(_is_ours(lease))).one_or_none()
+            now = self._now(connection)
+        if row is None or row.lease_until is None:
+            raise Fenced(f"case {lease.case} was taken over")
+        return timedelta(seconds=row.lease_until - now)
+
+    def free(self, lease: Lease) -> None:
+        """Give the lease back; harmless if it is no longer ours."""
+        with self._write("free") as connection:
+            connection.execute(update(schema.cases).where(_is_ours(lease)).values(owner=None, lease_until=None))
+
+    def next_due(self) -> datetime | None:
+        """When the next case that nobody holds is due."""
+        query = select(func.min(schema.cases.c.due_at))
+        with self._read() as connection:
+            due = connection.execute(query).scalar()
+        return None if due is None else _moment(due)
+
+    # -- intake --------------------------------------------------------------------------------------------------------
+
+    def receive(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        """Store deliveries in one transaction; for each, whether it is new. Durable when this returns."""
+        fresh = []
+        with self._write("receive") as connection:
+            for delivery in deliveries:
+                known = connection.execute(
+                    select(schema.intake.c.id).where(
+                        schema.intake.c.source == delivery.source, schema.intake.c.delivery == delivery.delivery
+                    )
+                ).scalar()
+                fresh.append(known is None)
+                if known is None:
+                    connection.execute(
+                        insert(schema.intake).values(
+                            source=delivery.source,
+                            delivery=delivery.delivery,
+                            received_at=delivery.received_at.timestamp(),
+                            body=delivery.body,
+                            sha256=hashlib.sha256(delivery.body).hexdigest(),
+                            status="waiting",
+                            results="[]",
+                        )
+                    )
+        return fresh
+
+    def waiting(self, limit: int = 50) -> list[Delivery]:
+        """The oldest deliveries that no one has looked at."""
+        table = schema.intake.c
+        query = select(schema.intake).where(table.status == "waiting").order_by(table.id).limit(limit)
+        with self._read() as connection:
+            return [
+                Delivery(row.source, row.delivery, _moment(row.received_at), bytes(row.body), row.id)
+                for row in connection.execute(query)
+            ]
+
+    def waiting_count(self) -> int:
+        query = select(func.count()).select_from(schema.intake).where(schema.intake.c.status == "waiting")
+        with self._read() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
+    def settle(self, delivery: Delivery, results: list[dict[str, Any]]) -> None:
+        """What became of a delivery: for each finding linked, duplicate, ignored or rejected, and why."""
+        with self._write("settle") as connection:
+            connection.execute(
+                update(schema.intake)
+                .where(schema.intake.c.id == delivery.id)
+                .values(status="settled", results=json.dumps(results))
+            )
+
+    def results(self, source: str, delivery: str) -> list[dict[str, Any]] | None:
+        """What became of a delivery; None while it waits. Raises NotFound."""
+        table = schema.intake.c
+        query = select(table.status, table.results).where(table.source == source, table.delivery == delivery)
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"nothing came from {source} as {delivery}")
+        found: list[dict[str, Any]] = json.loads(row.results)
+        return None if row.status == "waiting" else found
+
+    def remember(self, finding: Finding, case_id: str, at: datetime) -> None:
+        """This finding belongs to that case."""
+        with self._write("remember") as connection:
+            _remember(connection, finding, case_id, at)
+
+    # -- guards' facts ---------------------------------------------------------------------------------------------------
+
+    def switches(self) -> list[Switch]:
+        """Every kill switch that is on."""
+        with self._read() as connection:
+            rows = connection.execute(select(schema.switches).order_by(schema.switches.c.scope)).all()
+        return [Switch(row.scope, row.reason, row.by, _moment(row.at)) for row in rows]
+
+    def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
+        """Turn a kill switch on or off."""
+        with self._write("switch") as connection:
+            connection.execute(delete(schema.switches).where(schema.switches.c.scope == scope))
+            if on:
+                connection.execute(insert(schema.switches).values(scope=scope, reason=reason, by=by, at=at.timestamp()))
+
+    def spends(self, account: str, since: datetime) -> tuple[list[datetime], int]:
+        """(times of automatic containments in this account, number of them everywhere) since a time."""
+        query = select(schema.spends.c.account, schema.spends.c.at).where(schema.spends.c.at >= since.timestamp())
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+        return sorted(_moment(row.at) for row in rows if row.account == account), len(rows)
+
+    # -- the scheduler's rows --------------------------------------------------------------------------------------------
+
+    def take_slot(self, source: str, slot: datetime) -> bool:
+        """Is this replica the one that runs `source` for this slot?"""
+        try:
+            with self._write("slot") as connection:
+                connection.execute(insert(schema.slots).values(source=source, slot=slot.timestamp()))
+        except IntegrityError:
+            return False
+        return True
+
+    def cursor(self, name: str) -> str | None:
+        """Where a poll left off."""
+        with self._read() as connection:
+            return connection.execute(select(schema.cursors.c.cursor).where(schema.cursors.c.name == name)).scalar()
+
+    def move_cursor(self, name: str, cursor: str | None, at: datetime) -> None:
+        with self._write("cursor") as connection:
+            connection.execute(delete(schema.cursors).where(schema.cursors.c.name == name))
+            connection.execute(insert(schema.cursors).values(name=name, cursor=cursor, at=at.timestamp()))
+
+    # -- below ---------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _write(self, name: str) -> Iterator[Connection]:
+        self._failpoint(f"before commit of {name}")
+        with self._engine.begin() as connection:
+            yield connection
+        self._failpoint(f"after commit of {name}")
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(reads_only=True) as connection:
+            yield connection
+
+    def _now(self, connection: Connection) -> float:
+        if self._clock is not None:
+            return self._clock().timestamp()
+        if self._sqlite:
+            # One machine: the host's clock is the database's. julianday has milliseconds in every version.
+            return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar() or 0)
+        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar() or 0)
+
+    def _catch_up(self, connection: Connection, case_id: str, known: Case | None, seq: int) -> Case:
+        if known is not None and known.seq == seq:
+            return known
+        return fold(_events(connection, case_id, known.seq if known else 0), known)
+
+    def _write_also(self, connection: Connection, case: Case, also: Also, at: datetime) -> None:
+        for hold in also.unhold:
+            connection.execute(
+                delete(schema.holds).where(
+                    schema.holds.c.identity == hold.key,
+                    schema.holds.c.action == hold.action,
+                    schema.holds.c.case_id == case.id,
+                )
+            )
+        if case.status is Status.CLOSED:
+            connection.execute(delete(schema.holds).where(schema.holds.c.case_id == case.id))
+        if also.hold is not None:
+            self._take_hold(connection, case.id, also.hold)
+        if also.spend is not None:
+            spent = connection.execute(select(schema.spends.c.at).where(schema.spends.c.case_id == case.id)).scalar()
+            if spent is None:
+                connection.execute(insert(schema.spends).values(case_id=case.id, account=also.spend, at=at.timestamp()))
+
+    def _take_hold(self, connection: Connection, case_id: str, hold: Hold) -> None:
+        holder = connection.execute(
+            select(schema.holds.c.case_id).where(
+                schema.holds.c.identity == hold.key, schema.holds.c.action == hold.action
+            )
+        ).scalar()
+        if holder == case_id:
+            return
+        if holder is not None:
+            raise Held(holder)
+        try:
+            connection.execute(insert(schema.holds).values(identity=hold.key, action=hold.action, case_id=case_id))
+        except IntegrityError as error:
+            raise Held("of another worker") from error
+
+
+def _tune_sqlite(engine: Any) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "recursive_triggers=ON"):
+            # FULL: with NORMAL a power cut may lose the last commits, and an intent must not be lost.
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reads_only = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _projection(case: Case) -> dict[str, Any]:
+    live = case.status is not Status.CLOSED
+    return {
+        "status": str(case.status),
+        "reason": None if case.reason is None else str(case.reason),
+        "outcome": None if case.outcome is None else str(case.outcome),
+        "playbook": case.playbook,
+        "kind": case.resource.kind,
+        "resource": case.resource.id,
+        "scope": case.resource.scope,
+        "severity": str(case.finding.severity),
+        "updated_at": case.updated_at.timestamp(),
+        "live_key": _live_key(case.named_as, case.playbook) if live else None,
+        "seq": case.seq,
+    }
+
+
+def _live_key(identity: str, playbook: str) -> str:
+    return _sha256(f"{playbook}|{identity}")
+
+
+def _sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def _insert_event(connection: Connection, sealed: Sealed, kind: str) -> None:
+    connection.execute(
+        insert(schema.events).values(
+            case_id=sealed.case, seq=sealed.seq, type=kind, content=sealed.content, hash=sealed.hash
+        )
+    )
+
+
+def _remember(connection: Connection, finding: Finding, case_id: str, at: datetime) -> None:
+    key = _sha256(finding.key)
+    connection.execute(delete(schema.findings).where(schema.findings.c.sha256 == key))
+    connection.execute(insert(schema.findings).values(sha256=key, case_id=case_id, seen_at=at.timestamp()))
+
+
+def _events(connection: Connection, case_id: str, after: int) -> list[Recorded]:
+    query = (
+        select(schema.events.c.content)
+        .where(schema.events.c.case_id == case_id, schema.events.c.seq > after)
+        .order_by(schema.events.c.seq)
+    )
+    return [unseal(bytes(content)) for content in connection.execute(query).scalars()]
+
+
+def _is_ours(lease: Lease) -> Any:
+    table = schema.cases.c
+    return (table.id == lease.case) & (table.epoch == lease.epoch) & (table.owner == lease.owner)
+
+
+def _line(row: Row[Any]) -> Line:
+    return Line(
+        id=row.id,
+        status=Status(row.status),
+        reason=row.reason,
+        outcome=row.outcome,
+        playbook=row.playbook,
+        kind=row.kind,
+        resource=row.resource,
+        scope=row.scope,
+        severity=row.severity,
+        opened_at=_moment(row.opened_at),
+        updated_at=_moment(row.updated_at),
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _plain(error: SQLAlchemyError) -> str:
+    """The driver's own words, without the statement and without SQLAlchemy's link."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

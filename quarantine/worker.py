@@ -1,0 +1,89 @@
+"""The embedded claim loop: threads that settle deliveries and carry due cases on, until they are told to stop."""
+
+import logging
+import threading
+from datetime import timedelta
+
+from quarantine.engine import Engine
+from quarantine.intake import Intake
+from quarantine.store.sql import Lease, Store
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Several threads on one store. `wake` makes them look at once instead of at the next beat."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        engine: Engine,
+        intake: Intake,
+        *,
+        threads: int,
+        lease: timedelta,
+        beat: timedelta,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._engine = engine
+        self._intake = intake
+        self._lease = lease
+        self._beat = beat.total_seconds()
+        self._stopping = threading.Event()
+        self._news = threading.Condition()
+        self._tidings = 0
+        self._threads = [threading.Thread(target=self._settle, name="intake", daemon=True)]
+        self._threads += [threading.Thread(target=self._carry, name=f"worker-{n}", daemon=True) for n in range(threads)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, patience: float = 20) -> None:
+        """Finish what is under way, then end. What does not end in time goes on after the next start, by its events."""
+        self._stopping.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join(patience)
+
+    def wake(self) -> None:
+        """There is something to do."""
+        with self._news:
+            self._tidings += 1
+            self._news.notify_all()
+
+    def _settle(self) -> None:
+        while not self._stopping.is_set():
+            seen = self._tidings
+            try:
+                deliveries = self._store.waiting()
+                for delivery in deliveries:
+                    self._intake.settle(delivery)
+                if deliveries:
+                    self.wake()
+                    continue
+            except Exception:
+                log.exception("intake_failed")
+            self._rest(seen)
+
+    def _carry(self) -> None:
+        while not self._stopping.is_set():
+            seen = self._tidings
+            lease: Lease | None = None
+            try:
+                lease = self._store.claim(self._name, self._lease)
+                if lease is not None:
+                    self._engine.carry(lease)
+                    continue
+            except Exception:
+                # The lease is kept: nobody else may act on this case before it has run out.
+                log.exception("turn_failed", extra={"case": lease.case if lease else None})
+            self._rest(seen)
+
+    def _rest(self, seen: int) -> None:
+        """Until there is news, the next case is due, or a beat has passed."""
+        with self._news:
+            if self._tidings == seen and not self._stopping.is_set():
+                self._news.wait(self._beat)
