@@ -1,12 +1,12 @@
-"""Carries cases on: the only module that lets an action touch a cloud.
+"""Carries cases on, one stride after the other, until nothing is left to do now.
 
     advance ── claim ── new, proposed, awaiting ── plan, guards ──> containing
-                        containing ── per step: intent ── apply ── verify ──> contained
+                        containing ── every step, in order ──────> contained
                         contained  ── look again ──> drifted, or look later
-                        releasing  ── per step, backwards: three-way merge ── intent ── apply ── verify ──> closed
+                        releasing  ── every step, backwards ─────> closed
 
-An intent is committed before the first call. After a crash or a lost answer an open intent is looked up, never repeated
-blindly. No transaction is open while a provider is called, and nothing here sleeps: to wait is a due time in the row.
+How one step reaches its target stands in convergence.py; with it, this is the only module that lets an action touch a
+cloud. No transaction is open while a provider is called, and nothing here sleeps: to wait is a due time in the row.
 """
 
 import logging
@@ -15,14 +15,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import tenacity
-
-from quarantine.action import GONE, Absence, Action, Capture, Mark, State, between, reached, three_way
+from quarantine.action import GONE, reached
 from quarantine.case import (
     Allowed,
-    Applied,
     Asked,
-    Captured,
     Case,
     Closed,
     Contained,
@@ -30,24 +26,16 @@ from quarantine.case import (
     Event,
     Halted,
     Held,
-    Intended,
     Outcome,
     Planned,
-    Probed,
-    Progress,
     Reason,
-    Reconciled,
-    Released,
-    ReleaseIntended,
     Resumed,
-    Retried,
-    Skipped,
     Stage,
     Status,
-    Verified,
     Voided,
 )
 from quarantine.config import OnDrift, Settings
+from quarantine.convergence import SOON, Convergence, NeedsHuman
 from quarantine.errors import (
     Conflict,
     Denied,
@@ -55,7 +43,6 @@ from quarantine.errors import (
     Gone,
     GuardFailed,
     Killed,
-    Late,
     Moved,
     QuarantineError,
     Transient,
@@ -64,27 +51,25 @@ from quarantine.errors import (
     Unsupported,
 )
 from quarantine.evidence import EvidenceStore
-from quarantine.gate import CaseGate, Turn
+from quarantine.gate import Turn
 from quarantine.guard import Refuse, judge
-from quarantine.model import digest
-from quarantine.plan import Nature, Plan, PlannedStep, restored, stored
+from quarantine.plan import Nature, Plan, PlannedStep, restored
 from quarantine.planner import Draft, Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
 from quarantine.state import difference
 from quarantine.store.sql import Also, Lease, Store
-from quarantine.store.sql import Held as Holding
-from quarantine.store.sql import Hold as ResourceHold
 
 log = logging.getLogger(__name__)
 
-SOON = timedelta(seconds=1)
 PATIENCE = timedelta(minutes=5)
 """How long an unreachable or throttling provider is asked again before a person is."""
-MOST_ATTEMPTS = 5
-"""How often a step is applied under one intent."""
 
 _FINISHED = frozenset({Stage.VERIFIED, Stage.SKIPPED, Stage.CAPTURED})
+
+
+def _rest(seconds: float) -> None:
+    threading.Event().wait(seconds)
 
 
 class Engine:
@@ -102,25 +87,18 @@ class Engine:
         name: str,
         clock: Callable[[], datetime],
         failpoint: Callable[[str], None] = lambda _: None,
-        pause: Callable[[float], None] | None = None,
+        pause: Callable[[float], None] = _rest,
     ) -> None:
         """`name` is this worker's, in leases; `pause` waits between tries inside a lease, at most a few seconds."""
         self._store = store
         self._registry = registry
         self._shelf = shelf
         self._planner = planner
-        self._evidence = evidence
         self._settings = settings
         self._name = name
         self._clock = clock
-        self._failpoint = failpoint
-        self._installation = store.installation()
-        self._reading = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Transient),
-            stop=tenacity.stop_after_attempt(3),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
-            sleep=pause or _rest,
-            reraise=True,
+        self._steps = Convergence(
+            registry, planner, evidence, store.installation(), clock, failpoint=failpoint, pause=pause
         )
 
     # -- the door ------------------------------------------------------------------------------------------------
@@ -166,6 +144,8 @@ class Engine:
             return self._later(turn, error)
         except (Fenced, Moved):
             raise
+        except NeedsHuman as error:
+            return self._halt(turn, error.reason, str(error))
         except QuarantineError as error:
             return self._halt(turn, _reason(error), str(error))
         except Exception as error:
@@ -183,7 +163,7 @@ class Engine:
             sentence = f"{case.resource.account} is not a configured account: add it under 'providers:' if it is yours"
             turn.add(Closed(outcome=Outcome.REFUSED, sentence=f"account_pin: {sentence}"))
             return False
-        draft = self._reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
+        draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
         events = self._planning(case, draft)
         if events:
             turn.add(*events)
@@ -191,7 +171,7 @@ class Engine:
         if not plan.needed:
             turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it shows the target already"))
             return False
-        judgement = judge(plan, self._reading(self._planner.facts, turn.case, draft, now))
+        judgement = judge(plan, self._steps.reading(self._planner.facts, turn.case, draft, now))
         stopped = judgement.stopped
         if stopped is None:
             turn.add(Allowed(digest=plan.digest, sentences=judgement.allowed))
@@ -239,12 +219,12 @@ class Engine:
             if progress.stage in _FINISHED:
                 continue
             if step.nature is Nature.CAPTURE:
-                return self._capture(turn, step)
+                return self._steps.capture(turn, step)
             if progress.stage is Stage.INTENDED:
-                return self._reconcile(turn, step, progress)
+                return self._steps.reconcile(turn, step, progress)
             if progress.stage is Stage.APPLIED:
-                return self._verify(turn, step, progress)
-            return self._intend(turn, step, progress)
+                return self._steps.verify(turn, step, progress)
+            return self._steps.intend(turn, step, progress)
         return self._finish(turn)
 
     def _finish(self, turn: Turn) -> bool:
@@ -258,150 +238,6 @@ class Engine:
             turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it showed the target already"))
         return False
 
-    def _capture(self, turn: Turn, step: PlannedStep) -> bool:
-        capture = self._registry.build(step.action, step.settings)
-        if not isinstance(capture, Capture):
-            raise QuarantineError(f"{step.action} is not a capture in this version")
-        cloud = self._planner.cloud(step.resource)
-        artifacts = self._reading(lambda: list(capture.collect(cloud, step.resource)))
-        kept = tuple(self._evidence.keep(artifact) for artifact in artifacts)
-        turn.add(Captured(step=step.index, evidence=kept))
-        return True
-
-    def _intend(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
-        action = self._action(step)
-        now = self._observe(action, step)
-        again = progress.stage is Stage.DRIFTED
-        if now is GONE:
-            raise Gone(f"{step.resource} is not there any more")
-        target = restored(progress.target, action.state) if again else action.contained(now)
-        if reached(now, target):
-            turn.add(Verified(step=step.index) if again else Skipped(step=step.index, sentence="it was so already"))
-            return True
-        if not again and not reached(now, restored(step.before, action.state), proven=False):
-            raise Conflict(f"{step.resource} changed between the plan and the act: look at it, then retry")
-        refusal = action.refusal(now)
-        if refusal is not None and not again:
-            raise Unsupported(f"{step.action} cannot work here any more: {refusal.reason}")
-        automatic = not turn.case.requested and turn.case.consent is None
-        intended = Intended(
-            step=step.index,
-            action=step.action,
-            resource=step.resource,
-            before=stored(now),
-            target=stored(target),
-            epoch=turn.lease.epoch,
-            key=_key(turn.case, step, turn.case.seq),
-        )
-        hold = ResourceHold(step.resource.identity, step.action)
-        spend = step.resource.account if automatic else None
-        try:
-            turn.add(intended, also=Also(due=self._clock(), hold=hold, spend=spend))
-        except Holding as other:
-            return self._held_elsewhere(turn, other)
-        return self._apply(turn, step, now, target)
-
-    def _held_elsewhere(self, turn: Turn, other: Holding) -> bool:
-        sentence = f"case {other.case} already contains this resource with the same action"
-        if turn.case.touched:
-            return self._halt(turn, Reason.CONFLICT, sentence)
-        turn.add(Closed(outcome=Outcome.MERGED, sentence=sentence))
-        return False
-
-    def _apply(self, turn: Turn, step: PlannedStep, now: State, target: State | Absence) -> bool:
-        """Converge, through the gate. Everything that is not a clean end leaves the intent open, to be looked up."""
-        action = self._action(step)
-        progress = turn.case.progress(step.index)
-        mark = Mark(installation=self._installation, case=turn.case.id, step=step.index, key=progress.key)
-        gate = CaseGate(turn, step, action.permissions(), self._failpoint)
-        cloud = self._planner.cloud(step.resource).through(gate, mark)
-        try:
-            action.apply(cloud, step.resource, now, target)
-        except Late:
-            turn.wait(self._clock())
-            return False
-        except (Unknown, Conflict, Transient) as error:
-            log.warning("outcome_open", extra={"case": turn.case.id, "step": step.index, "why": str(error)})
-            return self._look(turn, step, error)
-        turn.add(Applied(step=step.index))
-        return True
-
-    def _look(self, turn: Turn, step: PlannedStep, error: QuarantineError) -> bool:
-        """After an apply that did not come to its end: look at once, or a little later if it was throttled."""
-        if isinstance(error, Transient) and turn.case.progress(step.index).attempts >= 2:
-            turn.wait(self._clock() + SOON * turn.case.progress(step.index).attempts)
-            return False
-        return self._reconcile(turn, step, turn.case.progress(step.index), certain=not isinstance(error, Unknown))
-
-    def _reconcile(self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False) -> bool:
-        """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more."""
-        action = self._action(step)
-        releasing = progress.stage is Stage.RELEASE_INTENDED
-        target = restored(progress.release_target if releasing else progress.target, action.state)
-        now = self._observe(action, step)
-        if reached(now, target, proven=not releasing):
-            turn.add(Reconciled(step=step.index, sentence="the target is reached"))
-            return True
-        settled = (progress.since or self._clock()) + action.settles_within
-        if not certain and self._clock() < settled:
-            turn.wait(min(settled, self._clock() + SOON))
-            return False
-        if now is GONE:
-            raise Gone(f"{step.resource} is not there any more")
-        if not certain and action.consistent_within and not self._seen_twice(turn, step, action, now):
-            return False
-        if not self._only_we(action, progress, releasing, now):
-            raise Unknown(f"{step.resource} is neither as before nor as intended: somebody else changed it meanwhile")
-        if progress.attempts >= MOST_ATTEMPTS:
-            return self._halt(turn, Reason.UNKNOWN, f"{step.action} was tried {progress.attempts} times without effect")
-        turn.add(Retried(step=step.index, sentence="it did not happen, or not all of it: applied again"))
-        return self._apply(turn, step, now, target)
-
-    def _seen_twice(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], now: State) -> bool:
-        """Where reads may be stale, a conclusion needs two equal ones, `consistent_within` apart."""
-        seen, probe = digest(now.part()), turn.case.progress(step.index).probe
-        if probe is not None and probe[0] == seen:
-            ripe = probe[1] + action.consistent_within
-            if self._clock() >= ripe:
-                return True
-            turn.wait(ripe)
-            return False
-        turn.add(Probed(step=step.index, digest=seen), also=Also(due=self._clock() + action.consistent_within))
-        return False
-
-    def _only_we(self, action: Action[Any, Any], progress: Progress, releasing: bool, now: State) -> bool:
-        before = restored(progress.before, action.state)
-        if before is GONE:
-            return False
-        if not releasing:
-            return action.ours(before, now)
-        begun, goal = restored(progress.release_from, action.state), restored(progress.release_target, action.state)
-        if begun is GONE or goal is GONE:
-            return False
-        return between(begun, goal, now) or action.ours(before, now)
-
-    def _verify(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
-        action = self._action(step)
-        target = restored(progress.target, action.state)
-        now = self._observe(action, step)
-        if reached(now, target):
-            turn.add(Verified(step=step.index))
-            return True
-        return self._not_yet(turn, step, action, progress, difference(now, target))
-
-    def _not_yet(
-        self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress, differences: tuple[Any, ...]
-    ) -> bool:
-        """Read back, and not equal: wait as long as the provider may take, then say so."""
-        until = (progress.since or self._clock()) + action.settles_within + action.consistent_within
-        if self._clock() < until:
-            turn.wait(min(until, self._clock() + SOON))
-            return False
-        what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
-        return self._halt(
-            turn, Reason.UNVERIFIED, f"{step.action}: read back, {what} of {step.resource} is not as intended"
-        )
-
     # -- watch ---------------------------------------------------------------------------------------------------
 
     def _watch(self, turn: Turn) -> bool:
@@ -410,9 +246,9 @@ class Engine:
             progress = turn.case.progress(step.index)
             if step.nature is not Nature.REVERSIBLE or progress.stage is not Stage.VERIFIED:
                 continue
-            action = self._action(step)
+            action = self._steps.action(step)
             target = restored(progress.target, action.state)
-            now = self._observe(action, step)
+            now = self._steps.observe(action, step)
             if now is GONE:
                 raise Gone(f"{step.resource} is not there any more")
             if reached(now, target):
@@ -440,7 +276,9 @@ class Engine:
     def _first_look(self, turn: Turn) -> timedelta:
         """Eventual consistency lies once: look again as soon as every read must be true."""
         lies = [
-            self._action(step).consistent_within for step in _plan(turn.case).steps if step.nature is not Nature.CAPTURE
+            self._steps.action(step).consistent_within
+            for step in _plan(turn.case).steps
+            if step.nature is not Nature.CAPTURE
         ]
         return min(max([*lies, timedelta(0)]) or self._settings.watch.every, self._settings.watch.every)
 
@@ -452,42 +290,12 @@ class Engine:
             if step.nature is not Nature.REVERSIBLE or not progress.intended:
                 continue
             if progress.stage is Stage.RELEASE_INTENDED:
-                return self._reconcile(turn, step, progress)
+                return self._steps.reconcile(turn, step, progress)
             if progress.stage is Stage.RELEASE_APPLIED:
-                return self._verify_release(turn, step, progress)
-            return self._intend_release(turn, step, progress)
+                return self._steps.verify_release(turn, step, progress)
+            return self._steps.intend_release(turn, step, progress)
         turn.add(Closed(outcome=Outcome.RELEASED, sentence="everything is as it was before"))
         return False
-
-    def _intend_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
-        action = self._action(step)
-        before, target = restored(progress.before, action.state), restored(progress.target, action.state)
-        now = self._observe(action, step)
-        if now is GONE or before is GONE or target is GONE:
-            raise Gone(f"{step.resource} is not there any more")
-        merged, kept = three_way(before, target, now)
-        intended = ReleaseIntended(
-            step=step.index,
-            action=step.action,
-            resource=step.resource,
-            before=stored(now),
-            target=stored(merged),
-            kept=kept,
-            epoch=turn.lease.epoch,
-            key=_key(turn.case, step, turn.case.seq),
-        )
-        turn.add(intended)
-        return self._apply(turn, step, now, merged)
-
-    def _verify_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
-        action = self._action(step)
-        target = restored(progress.release_target, action.state)
-        now = self._observe(action, step)
-        if not reached(now, target, proven=False):
-            return self._not_yet(turn, step, action, progress, difference(now, target))
-        hold = ResourceHold(step.resource.identity, step.action)
-        turn.add(Released(step=step.index, kept=progress.kept), also=Also(due=self._clock(), unhold=(hold,)))
-        return True
 
     # -- ends ----------------------------------------------------------------------------------------------------
 
@@ -514,19 +322,6 @@ class Engine:
         return False
 
     # -- below ---------------------------------------------------------------------------------------------------
-
-    def _action(self, step: PlannedStep) -> Action[Any, Any]:
-        action = self._registry.build(step.action, step.settings)
-        if not isinstance(action, Action):
-            raise QuarantineError(f"{step.action} is not an action in this version")
-        return action
-
-    def _observe(self, action: Action[Any, Any], step: PlannedStep) -> Any:
-        """The state now; GONE for a resource that is not there."""
-        try:
-            return self._reading(action.observe, self._planner.cloud(step.resource), step.resource)
-        except Gone:
-            return GONE
 
 
 class Heartbeat:
@@ -556,10 +351,6 @@ class Heartbeat:
                 log.exception("lease_not_renewed", extra={"case": self._lease.case})
 
 
-def _rest(seconds: float) -> None:
-    threading.Event().wait(seconds)
-
-
 _REASONS: tuple[tuple[type[QuarantineError], Reason], ...] = (
     (GuardFailed, Reason.GUARD_ERROR),
     (Killed, Reason.STOPPED),
@@ -580,8 +371,3 @@ def _plan(case: Case) -> Plan:
     if case.plan is None:
         raise QuarantineError(f"case {case.id} is {case.status} without a plan")
     return case.plan
-
-
-def _key(case: Case, step: PlannedStep, seq: int) -> str:
-    """The idempotency key of an intent: the same for every attempt under it, another for the next intent."""
-    return digest([case.id, step.index, seq])[:32]

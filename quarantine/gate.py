@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from quarantine.action import Call, Receipt
 from quarantine.case import Case, Changed, EffectArrivedLate, Event
-from quarantine.errors import Fenced, Killed, Late, QuarantineError
+from quarantine.errors import Fenced, Killed, Late, Misused, Moved, QuarantineError
 from quarantine.plan import PlannedStep
 from quarantine.store.sql import Also, Lease, Store, Switch
 
@@ -33,7 +33,13 @@ class Turn:
         Without `also` the case stays due: should we die, whoever finds it goes on at once.
         """
         at = self.clock()
-        self.case = self.store.append(self.case, events, by=self.by, at=at, lease=self.lease, also=also or Also(due=at))
+        also = also or Also(due=at)
+        try:
+            self.case = self.store.append(self.case, events, by=self.by, at=at, lease=self.lease, also=also)
+        except Misused as error:
+            if self.store.load(self.case.id).seq == self.case.seq:
+                raise  # nobody else spoke: a defect of ours
+            raise Moved(str(error)) from error
 
     def wait(self, until: datetime) -> None:
         """Nothing to say now; look again at a time."""

@@ -1,0 +1,277 @@
+"""One step's way to its target: an intent is committed, applied through the gate, looked up when in doubt, read back.
+
+    intend ──> apply ──> verify            the same way leads to containment and back: only the target differs
+        └─ unknown, crash ─> reconcile ──> apply again, or it is so already, or a person decides
+
+Every method is one stride: True when the step has moved on and the next stride may follow at once, False when the
+case waits for a time.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import tenacity
+
+from quarantine.action import GONE, Absence, Action, Capture, Mark, State, between, reached, three_way
+from quarantine.case import (
+    Applied,
+    Captured,
+    Case,
+    Closed,
+    Intended,
+    Outcome,
+    Probed,
+    Progress,
+    Reason,
+    Reconciled,
+    Released,
+    ReleaseIntended,
+    Retried,
+    Skipped,
+    Stage,
+    Verified,
+)
+from quarantine.errors import Conflict, Gone, Late, QuarantineError, Transient, Unknown, Unsupported
+from quarantine.evidence import EvidenceStore
+from quarantine.gate import CaseGate, Turn
+from quarantine.model import digest
+from quarantine.plan import PlannedStep, restored, stored
+from quarantine.planner import Planner
+from quarantine.registry import Registry
+from quarantine.state import difference
+from quarantine.store.sql import Also, Held, Hold
+
+log = logging.getLogger(__name__)
+
+SOON = timedelta(seconds=1)
+MOST_ATTEMPTS = 5
+"""How often a step is applied under one intent."""
+
+
+class NeedsHuman(QuarantineError):
+    """This program does not know how to go on by itself."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class Convergence:
+    """Brings single steps to their targets. Waiting inside a lease is at most a few seconds, by `pause`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        planner: Planner,
+        evidence: EvidenceStore,
+        installation: str,
+        clock: Callable[[], datetime],
+        *,
+        failpoint: Callable[[str], None],
+        pause: Callable[[float], None],
+    ) -> None:
+        self._registry = registry
+        self._planner = planner
+        self._evidence = evidence
+        self._installation = installation
+        self._clock = clock
+        self._failpoint = failpoint
+        self.reading = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Transient),
+            stop=tenacity.stop_after_attempt(3),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+            sleep=pause,
+            reraise=True,
+        )
+
+    def capture(self, turn: Turn, step: PlannedStep) -> bool:
+        capture = self._registry.build(step.action, step.settings)
+        if not isinstance(capture, Capture):
+            raise QuarantineError(f"{step.action} is not a capture in this version")
+        cloud = self._planner.cloud(step.resource)
+        artifacts = self.reading(lambda: list(capture.collect(cloud, step.resource)))
+        kept = tuple(self._evidence.keep(artifact) for artifact in artifacts)
+        turn.add(Captured(step=step.index, evidence=kept))
+        return True
+
+    def intend(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self.action(step)
+        now = self.observe(action, step)
+        again = progress.stage is Stage.DRIFTED
+        if now is GONE:
+            raise Gone(f"{step.resource} is not there any more")
+        target = restored(progress.target, action.state) if again else action.contained(now)
+        if reached(now, target):
+            turn.add(Verified(step=step.index) if again else Skipped(step=step.index, sentence="it was so already"))
+            return True
+        if not again and not reached(now, restored(step.before, action.state), proven=False):
+            raise Conflict(f"{step.resource} changed between the plan and the act: look at it, then retry")
+        refusal = action.refusal(now)
+        if refusal is not None and not again:
+            raise Unsupported(f"{step.action} cannot work here any more: {refusal.reason}")
+        automatic = not turn.case.requested and turn.case.consent is None
+        intended = Intended(
+            step=step.index,
+            action=step.action,
+            resource=step.resource,
+            before=stored(now),
+            target=stored(target),
+            epoch=turn.lease.epoch,
+            key=_key(turn.case, step, turn.case.seq),
+        )
+        hold = Hold(step.resource.identity, step.action)
+        spend = step.resource.account if automatic else None
+        try:
+            turn.add(intended, also=Also(due=self._clock(), hold=hold, spend=spend))
+        except Held as other:
+            return self._held_elsewhere(turn, other)
+        return self._apply(turn, step, now, target)
+
+    def _held_elsewhere(self, turn: Turn, other: Held) -> bool:
+        sentence = f"case {other.case} already contains this resource with the same action"
+        if turn.case.touched:
+            raise NeedsHuman(Reason.CONFLICT, sentence) from other
+        turn.add(Closed(outcome=Outcome.MERGED, sentence=sentence))
+        return False
+
+    def intend_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self.action(step)
+        before, target = restored(progress.before, action.state), restored(progress.target, action.state)
+        now = self.observe(action, step)
+        if now is GONE or before is GONE or target is GONE:
+            raise Gone(f"{step.resource} is not there any more")
+        merged, kept = three_way(before, target, now)
+        intended = ReleaseIntended(
+            step=step.index,
+            action=step.action,
+            resource=step.resource,
+            before=stored(now),
+            target=stored(merged),
+            kept=kept,
+            epoch=turn.lease.epoch,
+            key=_key(turn.case, step, turn.case.seq),
+        )
+        turn.add(intended)
+        return self._apply(turn, step, now, merged)
+
+    def _apply(self, turn: Turn, step: PlannedStep, now: State, target: State | Absence) -> bool:
+        """Converge, through the gate. Everything that is not a clean end leaves the intent open, to be looked up."""
+        action = self.action(step)
+        progress = turn.case.progress(step.index)
+        mark = Mark(installation=self._installation, case=turn.case.id, step=step.index, key=progress.key)
+        gate = CaseGate(turn, step, action.permissions(), self._failpoint)
+        cloud = self._planner.cloud(step.resource).through(gate, mark)
+        try:
+            action.apply(cloud, step.resource, now, target)
+        except Late:
+            turn.wait(self._clock())
+            return False
+        except (Unknown, Conflict, Transient) as error:
+            log.warning("outcome_open", extra={"case": turn.case.id, "step": step.index, "why": str(error)})
+            return self._look(turn, step, error)
+        turn.add(Applied(step=step.index))
+        return True
+
+    def _look(self, turn: Turn, step: PlannedStep, error: QuarantineError) -> bool:
+        """After an apply that did not come to its end: look at once, or a little later if it was throttled."""
+        if isinstance(error, Transient) and turn.case.progress(step.index).attempts >= 2:
+            turn.wait(self._clock() + SOON * turn.case.progress(step.index).attempts)
+            return False
+        return self.reconcile(turn, step, turn.case.progress(step.index), certain=not isinstance(error, Unknown))
+
+    def reconcile(self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False) -> bool:
+        """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more."""
+        action = self.action(step)
+        releasing = progress.stage is Stage.RELEASE_INTENDED
+        target = restored(progress.release_target if releasing else progress.target, action.state)
+        now = self.observe(action, step)
+        if reached(now, target, proven=not releasing):
+            turn.add(Reconciled(step=step.index, sentence="the target is reached"))
+            return True
+        settled = (progress.since or self._clock()) + action.settles_within
+        if not certain and self._clock() < settled:
+            turn.wait(min(settled, self._clock() + SOON))
+            return False
+        if now is GONE:
+            raise Gone(f"{step.resource} is not there any more")
+        if not certain and action.consistent_within and not self._seen_twice(turn, step, action, now):
+            return False
+        if not self._only_we(action, progress, releasing, now):
+            raise Unknown(f"{step.resource} is neither as before nor as intended: somebody else changed it meanwhile")
+        if progress.attempts >= MOST_ATTEMPTS:
+            raise NeedsHuman(Reason.UNKNOWN, f"{step.action} was tried {progress.attempts} times without effect")
+        turn.add(Retried(step=step.index, sentence="it did not happen, or not all of it: applied again"))
+        return self._apply(turn, step, now, target)
+
+    def _seen_twice(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], now: State) -> bool:
+        """Where reads may be stale, a conclusion needs two equal ones, `consistent_within` apart."""
+        seen, probe = digest(now.part()), turn.case.progress(step.index).probe
+        if probe is not None and probe[0] == seen:
+            ripe = probe[1] + action.consistent_within
+            if self._clock() >= ripe:
+                return True
+            turn.wait(ripe)
+            return False
+        turn.add(Probed(step=step.index, digest=seen), also=Also(due=self._clock() + action.consistent_within))
+        return False
+
+    def _only_we(self, action: Action[Any, Any], progress: Progress, releasing: bool, now: State) -> bool:
+        before = restored(progress.before, action.state)
+        if before is GONE:
+            return False
+        if not releasing:
+            return action.ours(before, now)
+        begun, goal = restored(progress.release_from, action.state), restored(progress.release_target, action.state)
+        if begun is GONE or goal is GONE:
+            return False
+        return between(begun, goal, now) or action.ours(before, now)
+
+    def verify(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self.action(step)
+        target = restored(progress.target, action.state)
+        now = self.observe(action, step)
+        if reached(now, target):
+            turn.add(Verified(step=step.index))
+            return True
+        return self._not_yet(turn, step, action, progress, difference(now, target))
+
+    def verify_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
+        action = self.action(step)
+        target = restored(progress.release_target, action.state)
+        now = self.observe(action, step)
+        if not reached(now, target, proven=False):
+            return self._not_yet(turn, step, action, progress, difference(now, target))
+        hold = Hold(step.resource.identity, step.action)
+        turn.add(Released(step=step.index, kept=progress.kept), also=Also(due=self._clock(), unhold=(hold,)))
+        return True
+
+    def _not_yet(
+        self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress, differences: tuple[Any, ...]
+    ) -> bool:
+        """Read back, and not equal: wait as long as the provider may take, then say so."""
+        until = (progress.since or self._clock()) + action.settles_within + action.consistent_within
+        if self._clock() < until:
+            turn.wait(min(until, self._clock() + SOON))
+            return False
+        what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
+        raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: read back, {what} of {step.resource} is not as intended")
+
+    def action(self, step: PlannedStep) -> Action[Any, Any]:
+        action = self._registry.build(step.action, step.settings)
+        if not isinstance(action, Action):
+            raise QuarantineError(f"{step.action} is not an action in this version")
+        return action
+
+    def observe(self, action: Action[Any, Any], step: PlannedStep) -> Any:
+        """The state now; GONE for a resource that is not there."""
+        try:
+            return self.reading(action.observe, self._planner.cloud(step.resource), step.resource)
+        except Gone:
+            return GONE
+
+
+def _key(case: Case, step: PlannedStep, seq: int) -> str:
+    """The idempotency key of an intent: the same for every attempt under it, another for the next intent."""
+    return digest([case.id, step.index, seq])[:32]
