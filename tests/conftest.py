@@ -1,0 +1,58 @@
+"""The real servers, each started by the first test that asks for it, and kept for the run.
+
+What the machine lacks skips the tests that want it, with the reason; under STRICT=1 it fails them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TypeVar
+
+import pytest
+
+from tests.testbed.aws import Moto
+from tests.testbed.controlplane import ControlPlane
+from tests.testbed.missing import Missing, need
+from tests.testbed.postgres import Postgres
+from tests.testbed.proxy import FaultProxy
+
+Server = TypeVar("Server", ControlPlane, Moto, Postgres)
+
+
+def _running(stack: ExitStack, server: Server) -> Server:
+    try:
+        stack.enter_context(server)
+    except Missing as missing:
+        need(str(missing))
+    return server
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """One for all tests: give each test a namespace of its own."""
+    with ExitStack() as stack:
+        yield _running(stack, ControlPlane())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One for all tests: take a `fresh_database` for each."""
+    with ExitStack() as stack:
+        yield _running(stack, Postgres())
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """One for all tests: `reset` it in the fixture that hands it on."""
+    with ExitStack() as stack:
+        yield _running(stack, Moto())
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[..., FaultProxy]]:
+    """Puts a proxy in front of a URL, until the end of the test: `proxy(upstream, upstream_ca=None)`."""
+    with ExitStack() as stack:
+
+        def start(upstream: str, upstream_ca: str | None = None) -> FaultProxy:
+            return stack.enter_context(FaultProxy(upstream, upstream_ca))
+
+        yield start

@@ -1,0 +1,103 @@
+"""An AWS on a loopback port: moto's server as a process of its own, so that it outlives a killed client.
+
+Put a `FaultProxy` in front of it: that one records every call, and can break them.
+"""
+
+import importlib.util
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from tests.testbed.missing import Missing
+from tests.testbed.process import Process, free_port
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"  # moto's
+ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
+SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+
+
+class Moto:
+    """Runs inside `with`. Missing if moto is not installed."""
+
+    def __init__(self) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._folder = tempfile.TemporaryDirectory(prefix="quarantine-moto-", ignore_cleanup_errors=True)
+        self._server: Process | None = None
+
+    def __enter__(self) -> Self:
+        if importlib.util.find_spec("moto") is None:
+            raise Missing("AWS: moto is not installed, get it with: pip install 'moto[server]'")
+        port = self.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
+        environment = aws_environment(self.url)
+        del environment["AWS_ENDPOINT_URL"]
+        self._server = Process(command, Path(self._folder.name) / "moto.log", environment)
+        self._server.wait_ready(self._answers, seconds=60)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.stop()
+        self._folder.cleanup()
+
+    def reset(self) -> None:
+        """Forgets every resource."""
+        request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            response.read()
+
+    def environment(self) -> dict[str, str]:
+        """For programs that are to see this AWS, and none of the machine's own settings for AWS."""
+        return aws_environment(self.url)
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client of this AWS; keywords are botocore's Config."""
+        return aws_client(service, self.url, **config)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/moto-api/data.json", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+
+def aws_environment(url: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment for a program whose AWS is at the URL, which may be a proxy's."""
+    return {name: value for name, value in base.items() if not name.startswith("AWS_")} | {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def aws_client(service: str, url: str, **config: Any) -> Any:
+    """A boto3 client that sends everything to the URL, once: no retries unless the config says so."""
+    core = botocore.session.Session()
+    core.set_config_variable("config_file", os.devnull)
+    core.set_config_variable("credentials_file", os.devnull)
+    session = boto3.Session(botocore_session=core, region_name=REGION)
+    return session.client(
+        service,
+        endpoint_url=url,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(**({"retries": {"total_max_attempts": 1}, "read_timeout": 30} | config)),
+    )
