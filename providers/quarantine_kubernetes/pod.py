@@ -1,0 +1,26 @@
+"""Reading one pod, and being sure that it is the one that was meant."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from quarantine.errors import Gone
+from quarantine.model import Resource
+from quarantine_kubernetes.cloud import KubernetesCloud
+
+POD: Final = "/api/v1/namespaces/{namespace}/pods/{name}"
+
+
+def get_pod(cloud: KubernetesCloud, resource: Resource) -> dict[str, Any]:
+    """Raises Gone, also when another pod has the name now."""
+    pod: dict[str, Any] = cloud.read("get pods", f"get {POD}", namespace=resource.area, name=resource.id)
+    uid = pod["metadata"]["uid"]
+    if resource.uid not in (None, uid):
+        raise Gone(f"{resource}: another pod has this name now, with uid {uid}; {resource.uid} was meant")
+    return pod
+
+
+def owner_of(pod: Mapping[str, Any]) -> str:
+    """`ReplicaSet/web-7d4b9`: the controller if there is one; empty for a pod that nobody owns."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    owners = [owner for owner in owners if owner.get("controller")] or owners
+    return f"{owners[0]['kind']}/{owners[0]['name']}" if owners else ""

@@ -1,0 +1,150 @@
+"""Kubernetes as a provider: the clusters of the configuration, and who we are there."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quarantine.action import Action, Capture, Check, Identity, Parser, Provider, Verdict
+from quarantine.errors import Denied, ProviderError, Unreachable
+from quarantine.model import Resource
+from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.findings import falco
+from quarantine_kubernetes.pod import get_pod
+from quarantine_kubernetes.pod_capture import PodCapture
+from quarantine_kubernetes.pod_isolate import PodIsolate
+from quarantine_kubernetes.session import from_kubeconfig, in_cluster
+
+WHO_AM_I: Final = "post /apis/authentication.k8s.io/v1/selfsubjectreviews"
+MAY_I: Final = "post /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+class Cluster(BaseModel):
+    """How one cluster is reached. Without anything: as `kubectl` would."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kubeconfig: Path | None = None
+    """The file with the connection settings; without it $KUBECONFIG, then ~/.kube/config."""
+    context: str | None = None
+    """The context in that file; without it the current one."""
+    in_cluster: bool = False
+    """Connect as the service account of the pod that this program runs in."""
+    uid: str | None = None
+    """The uid of the cluster's kube-system namespace. With it, no other cluster is ever touched under this name."""
+
+
+class KubernetesSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clusters: dict[str, Cluster] = Field(default_factory=dict)
+    """The clusters by the name that findings and scopes have for them."""
+
+
+class Kubernetes(Provider):
+    """A scope is `cluster/namespace`."""
+
+    name: ClassVar[str] = "kubernetes"
+    settings: ClassVar[type[BaseModel]] = KubernetesSettings
+    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (PodIsolate,)
+    captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)
+    parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
+
+    def __init__(self, settings: KubernetesSettings) -> None:
+        self._clusters = settings.clusters
+        self._clouds: dict[str, KubernetesCloud] = {}
+
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(self._clusters)
+
+    def connect(self, scope: str) -> KubernetesCloud:
+        """One connection per cluster, for all of its namespaces and all threads."""
+        name = scope.partition("/")[0]
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            raise Unreachable(f"cluster {name!r} is not configured: add it to `clusters` of provider 'kubernetes'")
+        if name not in self._clouds:
+            session = in_cluster() if cluster.in_cluster else from_kubeconfig(cluster.kubeconfig, cluster.context)
+            self._clouds[name] = KubernetesCloud(name, session)
+        return self._clouds[name]
+
+    def identity(self, cloud: KubernetesCloud) -> Identity:
+        """The account is the cluster's name if it is the pinned cluster, or if there is no pin."""
+        pin = self._clusters[cloud.cluster].uid
+        uid = _uid(cloud) if pin else None
+        account = cloud.cluster if uid == pin else f"unknown cluster {uid}"
+        return Identity(account=account, principal=_principal(cloud))
+
+    def resolve(self, cloud: KubernetesCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
+        metadata = get_pod(cloud, resource)["metadata"]
+        return resource.model_copy(update={"uid": metadata["uid"]}), metadata.get("labels") or {}
+
+    def doctor(self) -> Iterable[Check]:
+        for name in self._clusters:
+            try:
+                yield from self._examine(name)
+            except ProviderError as error:
+                yield Check(subject=f"cluster {name}", verdict=Verdict.FAIL, message=str(error))
+            except (LookupError, TypeError, AttributeError) as error:
+                message = f"what answers there is not a Kubernetes API server ({error!r})"
+                yield Check(subject=f"cluster {name}", verdict=Verdict.FAIL, message=message)
+
+    def _examine(self, name: str) -> Iterator[Check]:
+        cloud = self.connect(name)
+        version = cloud.read("get version", "get /version")["gitVersion"]
+        message = f"Kubernetes {version}, connected as {_principal(cloud)}"
+        yield Check(subject=f"cluster {name}", verdict=Verdict.OK, message=message)
+        yield self._pinned(name, cloud)
+        steps = (*self.actions, *self.captures)
+        needed = {permission: step.name for step in steps for permission in step().permissions()}
+        for permission, step in needed.items():
+            if not _may(cloud, permission):
+                yield Check(
+                    subject=f"cluster {name}: {permission}",
+                    verdict=Verdict.WARN,
+                    message=f"not granted in all namespaces; {step} needs it",
+                    fix=f"kubectl auth can-i {permission} --namespace NAMESPACE, for each that playbooks may act in",
+                )
+
+    def _pinned(self, name: str, cloud: KubernetesCloud) -> Check:
+        subject, pin = f"cluster {name}: pin", self._clusters[name].uid
+        try:
+            uid = _uid(cloud)
+        except Denied as error:
+            verdict = Verdict.FAIL if pin else Verdict.WARN
+            return Check(subject=subject, verdict=verdict, message=str(error), fix="grant: get namespaces/kube-system")
+        if pin is None:
+            message = "no pin: whatever cluster the kubeconfig points to is acted on"
+            return Check(subject=subject, verdict=Verdict.WARN, message=message, fix=f"set its uid: {uid}")
+        if pin != uid:
+            message = f"this is cluster {uid}, and the configuration pins {pin}: nothing is done here"
+            return Check(
+                subject=subject, verdict=Verdict.FAIL, message=message, fix="correct kubeconfig, context or uid"
+            )
+        return Check(subject=subject, verdict=Verdict.OK, message=f"it is cluster {uid}")
+
+
+def _uid(cloud: KubernetesCloud) -> str:
+    namespace = cloud.read("get namespaces", "get /api/v1/namespaces/{name}", name="kube-system")
+    return str(namespace["metadata"]["uid"])
+
+
+def _principal(cloud: KubernetesCloud) -> str:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    review = cloud.read("create selfsubjectreviews.authentication.k8s.io", WHO_AM_I, body=body)
+    return str(review["status"]["userInfo"]["username"])
+
+
+def _may(cloud: KubernetesCloud, permission: str) -> bool:
+    verb, _, kind = permission.partition(" ")
+    kind, _, group = kind.partition(".")
+    resource, _, subresource = kind.partition("/")
+    asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": asked},
+    }
+    review = cloud.read("create selfsubjectaccessreviews.authorization.k8s.io", MAY_I, body=body)
+    return bool(review["status"]["allowed"])

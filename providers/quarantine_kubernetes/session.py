@@ -1,0 +1,77 @@
+"""The only module that imports the Kubernetes client, and only when a connection is opened: that takes a second.
+
+Of the client, the configuration is used (kubeconfig, exec plug-ins, token renewal) and the pool of connections that it
+sets up for it (proxies, client certificates, the cluster's certificate authority).
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from quarantine.errors import Unreachable
+
+CONNECT_SECONDS: Final = 3.0
+READ_SECONDS: Final = 10.0
+
+
+class Session:
+    """The connections to one API server and the credentials for them. Threads may share it."""
+
+    def __init__(self, configuration: Any, read_seconds: float = READ_SECONDS) -> None:
+        from kubernetes.client import ApiClient
+
+        self._pool = ApiClient(configuration).rest_client.pool_manager
+        self._configuration = configuration
+        self._read_seconds = read_seconds
+
+    def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
+        """One try. Raises urllib3's errors, and Unreachable if there are no credentials to send."""
+        from urllib3 import Timeout
+
+        return self._pool.request(
+            method,
+            f"{self._configuration.host}{path}",
+            body=body,
+            headers={**headers, **self._authorization()},
+            timeout=Timeout(connect=CONNECT_SECONDS, read=self._read_seconds),
+            retries=False,
+        )
+
+    def _authorization(self) -> dict[str, str]:
+        from kubernetes.config import ConfigException
+
+        try:
+            token = self._configuration.auth_settings().get("BearerToken")  # renewed here when it has expired
+        except (ConfigException, OSError, ValueError) as error:
+            raise Unreachable(f"the credentials could not be renewed: {error}") from error
+        return {"Authorization": token["value"]} if token else {}
+
+
+def from_kubeconfig(path: Path | None, context: str | None = None, read_seconds: float = READ_SECONDS) -> Session:
+    """Without a path: what `kubectl` would take. Raises Unreachable."""
+    import yaml
+    from kubernetes.client import Configuration
+    from kubernetes.config import ConfigException, load_kube_config
+
+    configuration = Configuration()
+    try:
+        load_kube_config(  # type: ignore[no-untyped-call]
+            str(path) if path else None, context, configuration, persist_config=False
+        )
+    except (ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise Unreachable(
+            f"no connection settings in {path or 'the default kubeconfig'}: {error}; `kubectl config view` shows them"
+        ) from error
+    return Session(configuration, read_seconds)
+
+
+def in_cluster() -> Session:
+    """As the service account of the pod that we run in. Raises Unreachable."""
+    from kubernetes.client import Configuration
+    from kubernetes.config import ConfigException, load_incluster_config
+
+    configuration = Configuration()
+    try:
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError) as error:
+        raise Unreachable(f"not in a pod with a service account token: {error}") from error
+    return Session(configuration)
