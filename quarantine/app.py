@@ -1,6 +1,7 @@
 """The composition root: from a configuration file to everything that works together."""
 
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from datetime import datetime
@@ -105,8 +106,8 @@ class App:
 
     @cached_property
     def name(self) -> str:
-        """This process, in leases: unique as long as it lives."""
-        return f"{socket.gethostname()}:{os.getpid()}"
+        """This process, in leases: never the name of another one, also not of one with the same pid after a restart."""
+        return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def check(self) -> None:
         """Everything that the configuration names exists. Raises Misconfigured with file, line and column."""

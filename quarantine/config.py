@@ -55,9 +55,12 @@ class Secret(Value):
                 raise Misconfigured(f"secret {self.reference}: the environment variable {name} is not set")
             return value.encode()
         try:
-            return Path(name).read_bytes().strip()
+            value_read = Path(name).read_bytes().strip()
         except OSError as error:
             raise Misconfigured(f"secret {self.reference}: {error.strerror}") from error
+        if not value_read:
+            raise Misconfigured(f"secret {self.reference}: the file is empty")
+        return value_read
 
 
 class Mode(StrEnum):
@@ -174,6 +177,15 @@ class Worker(Value):
     threads: int = Field(default=4, ge=1, le=64)
     lease: Duration = timedelta(seconds=60)
     poll: Duration = timedelta(seconds=1)
+
+    @field_validator("lease")
+    @classmethod
+    def _longer_than_a_call(cls, value: timedelta) -> timedelta:
+        if value < timedelta(seconds=30):
+            raise ValueError(
+                "at least 30s: a provider's call may take 15 s, and no call is sent with less than 20 s left"
+            )
+        return value
 
 
 class Settings(Value):

@@ -1,6 +1,7 @@
 """The embedded claim loop: threads that settle deliveries and carry due cases on, until they are told to stop."""
 
 import logging
+import os
 import threading
 from datetime import timedelta
 
@@ -38,6 +39,10 @@ class Worker:
         self._threads += [threading.Thread(target=self._carry, name=f"worker-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
+        """Take over at once what a predecessor on this machine held when it died; then look for work."""
+        for owner in self._store.owners():
+            if _dead(owner, self._name):
+                self._store.free_all(owner)
         for thread in self._threads:
             thread.start()
 
@@ -87,3 +92,20 @@ class Worker:
         with self._news:
             if self._tidings == seen and not self._stopping.is_set():
                 self._news.wait(self._beat)
+
+
+def _dead(owner: str, we: str) -> bool:
+    """Was this the name of a process of this machine that certainly does not run any more?"""
+    host, pid, token = (owner.rsplit(":", 2) + ["", ""])[:3]
+    our_host, our_pid, our_token = we.rsplit(":", 2)
+    if host != our_host or not pid.isdigit() or token == our_token:
+        return False
+    if pid == our_pid:
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

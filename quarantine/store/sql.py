@@ -134,6 +134,13 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
+    def durability(self) -> dict[str, str]:
+        """How the database keeps what was committed, in its own words."""
+        names = ("journal_mode", "synchronous") if self._sqlite else ("fsync", "synchronous_commit")
+        ask = "PRAGMA" if self._sqlite else "SHOW"
+        with self._read() as connection:
+            return {name: str(connection.execute(text(f"{ask} {name}")).scalar()) for name in names}
+
     # -- the schema --------------------------------------------------------------------------------------------
 
     def migrate(self) -> None:
@@ -241,11 +248,11 @@ class Store:
         """Raises NotFound."""
         return fold(self.history(case_id))
 
-    def history(self, case_id: str) -> list[Recorded]:
-        """Every event of a case, in order. Raises NotFound."""
+    def history(self, case_id: str, after: int = 0) -> list[Recorded]:
+        """Every event of a case after the `after`-th, in order. Raises NotFound."""
         with self._read() as connection:
-            found = _events(connection, case_id, 0)
-        if not found:
+            found = _events(connection, case_id, after)
+        if not found and after == 0:
             raise NotFound(f"there is no case {case_id}. See: quarantine case list")
         return found
 
@@ -360,6 +367,25 @@ class Store:
         """Give the lease back; harmless if it is no longer ours."""
         with self._write("free") as connection:
             connection.execute(update(schema.cases).where(_is_ours(lease)).values(owner=None, lease_until=None))
+
+    def owners(self) -> list[str]:
+        """Everyone who holds a lease, lapsed or not."""
+        query = select(schema.cases.c.owner).distinct().where(schema.cases.c.owner.is_not(None))
+        with self._read() as connection:
+            return [str(owner) for owner in connection.execute(query).scalars()]
+
+    def free_all(self, owner: str) -> None:
+        """Give back every lease of a worker that is certainly dead."""
+        with self._write("free all") as connection:
+            connection.execute(
+                update(schema.cases).where(schema.cases.c.owner == owner).values(owner=None, lease_until=None)
+            )
+
+    def due(self, case_id: str) -> datetime | None:
+        """When this case is due; None for not by itself."""
+        with self._read() as connection:
+            due = connection.execute(select(schema.cases.c.due_at).where(schema.cases.c.id == case_id)).scalar()
+        return None if due is None else _moment(due)
 
     def next_due(self) -> datetime | None:
         """When the next case that nobody holds is due."""

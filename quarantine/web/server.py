@@ -55,7 +55,7 @@ def serve(app: App) -> None:
             "playbooks": len(app.shelf.playbooks),
             "sources": sorted(app.settings.sources),
             "providers": sorted(app.registry.configured),
-            "process": "embedded: door, scheduler and workers are this one process",
+            "embedded": "door, scheduler and workers are this one process",
         },
     )
     try:
