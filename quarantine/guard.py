@@ -167,9 +167,7 @@ def freshness(plan: Plan, facts: Facts) -> Decision:
     if facts.requested_by is not None:
         return Allow("a person asked just now")
     if age > facts.fresh_within:
-        return Hold(
-            f"the finding was last seen {_minutes(age)} ago, longer than {_minutes(facts.fresh_within)}", asks=True
-        )
+        return Hold(f"the finding was last seen {_minutes(age)} ago, longer than {_minutes(facts.fresh_within)}")
     if age < -timedelta(minutes=5):
         return Hold(f"the finding claims to be from {_minutes(-age)} in the future")
     return Allow(f"the finding was seen {_minutes(age)} ago")

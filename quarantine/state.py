@@ -76,9 +76,18 @@ def reached(now: State | Absence, target: State | Absence, *, proven: bool = Tru
     """Does `now` show the target? With `proven`, the proofs must have the target's values too."""
     if isinstance(now, Absence) or isinstance(target, Absence):
         return now is target
-    if now.part() != target.part():
+    if not _same(now.part(), target.part()):
         return False
-    return not proven or now.part(Role.PROOF) == target.part(Role.PROOF)
+    return not proven or _same(now.part(Role.PROOF), target.part(Role.PROOF))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON. In Python True equals 1 and False equals 0; for a provider they are different settings."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def difference(before: State | Absence, after: State | Absence) -> tuple[Difference, ...]:
@@ -99,7 +108,7 @@ def _differences(path: tuple[str, ...], before: Any, after: Any) -> list[Differe
             for key in keys
             for found in _differences((*path, key), before.get(key, _ABSENT), after.get(key, _ABSENT))
         ]
-    if before == after:
+    if _same(before, after):
         return []
     return [
         Difference(
@@ -124,7 +133,7 @@ def three_way(before: S, target: S, now: S) -> tuple[S, tuple[Difference, ...]]:
 
 
 def _merge(before: Any, target: Any, now: Any) -> Any:
-    if now == target:
+    if _same(now, target):
         return before
     if not (isinstance(before, dict) and isinstance(target, dict) and isinstance(now, dict)):
         return now
@@ -141,7 +150,7 @@ def between(before: State, target: State, now: State) -> bool:
 
 
 def _between(before: Any, target: Any, now: Any) -> bool:
-    if now in (before, target):
+    if _same(now, before) or _same(now, target):
         return True
     if not (isinstance(before, dict) and isinstance(target, dict) and isinstance(now, dict)):
         return False

@@ -1,27 +1,33 @@
 """Text that others wrote, made safe to show: the one border between a finding's words and a terminal or a page."""
 
-import unicodedata
-
 LONGEST = 500
 
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+"""Letters, marks and symbols that draw nothing (DerivedCoreProperties.txt, Default_Ignorable_Code_Point), so that two
+names that differ look alike; and the blank Braille pattern."""
 
 
 def safe_text(value: object, longest: int = LONGEST) -> str:
-    """`value` as one line in which every control, bidi, zero-width or unassigned character is a visible escape.
+    """`value` as one line in which every control, bidi, blank or unassigned character is a visible escape.
 
     Finding titles, tags and pod names are written by whoever attacks us; a terminal or a browser must never
-    interpret them. At most `longest` characters are shown; a cut is marked.
+    interpret them. At most `longest` characters are shown; a cut is marked, and falls between escapes.
     """
     text = value if isinstance(value, str) else str(value)
-    shown = "".join(_visible(character) for character in text[: longest + 1])
-    if len(shown) <= longest:
-        return shown
-    return shown[: longest - 1] + "…"
+    pieces = [_visible(character) for character in text[: longest + 1]]
+    length = sum(map(len, pieces))
+    if length <= longest:
+        return "".join(pieces)
+    while length > longest - 1:
+        length -= len(pieces.pop())
+    return "".join(pieces) + "…"
 
 
 def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _INVISIBLE:
+    if character.isprintable() and character not in _BLANK:
         return character
     code = ord(character)
     if code < 0x100:

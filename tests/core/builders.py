@@ -1,4 +1,4 @@
-"""Short ways to the nouns: a resource, a finding, a playbook, a plan, a case. Every part can be said, none has to be."""
+"""Short ways to the nouns: a resource, a finding, a playbook, a plan, a case. Every part can be said, none must be."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

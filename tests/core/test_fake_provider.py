@@ -10,7 +10,7 @@ from quarantine.errors import Gone, Malformed, Unreachable
 from quarantine.model import Severity
 from quarantine.registry import Registry
 from quarantine.testing.fake.provider import FakeProvider, FakeSettings, fake_finding
-from quarantine.testing.fake.world import Fault, FakeWorld
+from quarantine.testing.fake.world import FakeWorld, Fault
 from tests.core.builders import NOW, resource
 
 

@@ -20,7 +20,7 @@ from quarantine.errors import (
 from quarantine.testing.contract import CountingGate, Setting
 from quarantine.testing.fake.cloud import FakeCloud
 from quarantine.testing.fake.machine_close import MachineClose, MachinePorts
-from quarantine.testing.fake.world import CALLS, READS, Died, Fault, FakeWorld
+from quarantine.testing.fake.world import CALLS, READS, Died, FakeWorld, Fault
 from tests.core.builders import Clock
 
 MARK = Mark(installation="i", case="c", step=0, key="k")

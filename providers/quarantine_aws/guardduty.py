@@ -1,0 +1,124 @@
+"""GuardDuty's findings, as EventBridge delivers them (camelCase) or as its API gives them (PascalCase). Pure."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from quarantine.errors import Malformed
+from quarantine.model import Finding, Resource, Severity
+from quarantine_aws.findings import (
+    ACCOUNT,
+    REGION,
+    bucket_resource,
+    each,
+    free_text,
+    get,
+    graded,
+    kind_of,
+    last_seen,
+    part,
+    task_resource,
+    text,
+    titled_sample,
+    type_name,
+)
+
+# (details, their id, kind)
+_DETAILS: Final = (
+    ("instanceDetails", "instanceId", "aws:ec2-instance"),
+    ("accessKeyDetails", "accessKeyId", "aws:iam-access-key"),
+    ("eksClusterDetails", "arn", "aws:eks-cluster"),
+    ("lambdaDetails", "functionArn", "aws:lambda-function"),
+    ("rdsDbInstanceDetails", "dbInstanceArn", "aws:rds-db-instance"),
+)
+
+
+def guardduty(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
+    """An EventBridge event, one finding, or several of them: one Finding for each resource of each."""
+    return each(record, lambda finding: _guardduty(finding, source, received))
+
+
+def _guardduty(finding: dict[str, Any], source: str, received: datetime) -> list[Finding]:
+    """GuardDuty User Guide, "Processing GuardDuty findings with Amazon EventBridge"; API Reference, Finding."""
+    identifier = text(finding, "id")
+    scope = f"{text(finding, 'accountId', ACCOUNT)}/{text(finding, 'region', REGION)}"
+    service = part(finding, "service")
+    seen_at = last_seen({**finding, **service}, ("eventLastSeen", "updatedAt", "createdAt"), received)
+    return [
+        Finding(
+            source=source,
+            id=identifier,
+            title=free_text(get(finding, "title")),
+            type=free_text(get(finding, "type"), 1024),
+            severity=_guardduty_severity(finding),
+            resource=resource,
+            seen_at=seen_at,
+            sample=_guardduty_sample(finding, service),
+            active=get(service, "archived") is not True,
+            record=finding,
+        )
+        for resource in _guardduty_resources(finding, scope)
+    ]
+
+
+def _guardduty_severity(finding: dict[str, Any]) -> Severity:
+    """GuardDuty User Guide, "Severity levels of GuardDuty findings": critical from 9, high 7, medium 4, low 1."""
+    number = get(finding, "severity")
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise Malformed("'severity' is missing: it must be a number")
+    return graded(number, ((9, Severity.CRITICAL), (7, Severity.HIGH), (4, Severity.MEDIUM)), 1)
+
+
+def _guardduty_resources(finding: dict[str, Any], scope: str) -> list[Resource]:
+    details = part(finding, "resource")
+    if not details:
+        raise Malformed("'resource' is missing: the finding names no resource")
+    found = _guardduty_buckets(details, scope) + _guardduty_tasks(details, scope)
+    for name, key, kind in _DETAILS:
+        identifier = get(part(details, name), key)
+        if isinstance(identifier, str) and identifier:
+            found.append(Resource(kind=kind, id=identifier, scope=scope))
+    if found:
+        return found
+    # Something new: it becomes visible as a finding that no playbook answers.
+    kind = text(details, "resourceType", where="resource")
+    return [Resource(kind=kind_of(kind), id=text(finding, "id"), scope=scope)]
+
+
+def _guardduty_buckets(details: dict[str, Any], scope: str) -> list[Resource]:
+    buckets = get(details, "s3BucketDetails")
+    if not isinstance(buckets, list):
+        return []
+    found = []
+    for number, bucket in enumerate(buckets):
+        where = f"resource.s3BucketDetails[{number}]"
+        if not isinstance(bucket, dict):
+            raise Malformed(f"'{where}' must be an object, it is {type_name(bucket)}")
+        found.append(bucket_resource(text(bucket, "name", where=where), scope, f"{where}.name"))
+    return found
+
+
+def _guardduty_tasks(details: dict[str, Any], scope: str) -> list[Resource]:
+    cluster = part(details, "ecsClusterDetails")
+    if not cluster:
+        return []
+    if task := part(cluster, "taskDetails"):
+        where = "resource.ecsClusterDetails.taskDetails"
+        return [task_resource(text(task, "arn", where=where), scope, f"{where}.arn")]
+    identifier = text(cluster, "arn", where="resource.ecsClusterDetails")
+    return [Resource(kind="aws:ecs-cluster", id=identifier, scope=scope)]
+
+
+def _guardduty_sample(finding: dict[str, Any], service: dict[str, Any]) -> bool:
+    """Events carry `additionalInfo.sample`, the API the same as JSON text in `AdditionalInfo.Value`."""
+    more = part(service, "additionalInfo")
+    value = get(more, "value")
+    try:
+        told = json.loads(value) if isinstance(value, str) and value else {}
+    except (ValueError, RecursionError):
+        told = {}
+    flagged = isinstance(told, dict) and told.get("sample") is True
+    return flagged or get(more, "sample") in (True, "true") or titled_sample(get(finding, "title"))

@@ -1,0 +1,5 @@
+"""`python -m quarantine.cli`: the same as the command `quarantine`."""
+
+from quarantine.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""quarantine case: look at cases, and say something to one."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quarantine.cli import options
+
+if TYPE_CHECKING:
+    from quarantine.app import App
+    from quarantine.case import Case
+
+STATUSES = (
+    "new", "proposed", "awaiting_approval", "containing", "contained", "releasing", "needs_human", "closed"
+)  # fmt: skip
+
+
+@click.group("case")
+def command() -> None:
+    """Look at cases, and decide. An id may be abbreviated."""
+
+
+def _of_case(function: Any) -> Any:
+    return click.argument("case_id", metavar="CASE")(function)
+
+
+@command.command("list")
+@click.option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only these; may be repeated.")
+@click.option("--open", "only_open", is_flag=True, help="Only those that are not closed.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@options.formatted
+@options.everywhere
+@click.pass_context
+def list_cases(ctx: click.Context, statuses: tuple[str, ...], only_open: bool, limit: int, form: str) -> None:
+    """The newest first."""
+    app = options.load_app(ctx)
+    from quarantine.case import Status
+    from quarantine.cli import case_view, output, screen
+
+    wanted = [Status(status) for status in statuses] or [s for s in Status if s is not Status.CLOSED or not only_open]
+    lines = app.store.lines(wanted if len(wanted) < len(Status) else (), limit)
+    records = [case_view.record(line) for line in lines]
+    output.listing(form, records, case_view.COLUMNS, lambda: case_view.show_list(screen.stdout(), lines, app.clock()))
+    if form == "table" and not lines:
+        options.tell("No cases.")
+
+
+@command.command("show")
+@_of_case
+@options.formatted
+@options.everywhere
+@click.pass_context
+def show(ctx: click.Context, case_id: str, form: str) -> None:
+    """Everything about one case: finding, plan, timeline, evidence."""
+    app = options.load_app(ctx)
+    from quarantine.case import fold
+    from quarantine.cli import acting, case_view, output, screen
+
+    events = app.store.history(_find(app, case_id))
+    case = fold(events)
+    record = {**case.model_dump(mode="json"), "events": [event.model_dump(mode="json") for event in events]}
+    output.one(form, record, acting.COLUMNS, lambda: case_view.show_case(screen.stdout(), case, events, app.clock()))
+    if form == "table":
+        case_view.show_next(screen.stderr(), case)
+
+
+@command.command("watch")
+@_of_case
+@click.option("-o", "--output", "form", type=click.Choice(["table", "jsonl"]), default="table", show_default=True)
+@options.everywhere
+@click.pass_context
+def watch(ctx: click.Context, case_id: str, form: str) -> None:
+    """Follow the events of a case until it rests. Changes nothing."""
+    app = options.load_app(ctx)
+    from quarantine.cli import exit_code
+    from quarantine.cli.watching import follow
+
+    ctx.exit(exit_code.of_case(follow(app, _find(app, case_id), form)))
+
+
+def _says(name: str, say: Callable[["App", str, str, str], "Case"], help_text: str) -> None:
+    """One verb that a person says to a case."""
+
+    @command.command(name, help=help_text)
+    @_of_case
+    @options.reasoned()
+    @options.waiting
+    @options.formatted
+    @options.everywhere
+    @click.pass_context
+    def verb(ctx: click.Context, case_id: str, reason: str, wait: timedelta | None, form: str) -> None:
+        app = options.load_app(ctx)
+        from quarantine.cli import acting
+
+        found = _find(app, case_id)
+        before = app.store.load(found).seq
+        ctx.exit(acting.carried(app, say(app, found, options.who(), reason), wait, form, after=before))
+
+
+@command.command("approve")
+@_of_case
+@click.option("--plan", "digest", default="", help="Only if the plan is still this one: the beginning of its digest.")
+@options.reasoned()
+@options.waiting
+@options.formatted
+@options.everywhere
+@click.pass_context
+def approve(ctx: click.Context, case_id: str, digest: str, reason: str, wait: timedelta | None, form: str) -> None:
+    """Say yes to the plan of a case, and carry it out."""
+    app = options.load_app(ctx)
+    from quarantine.cli import acting
+
+    found = _find(app, case_id)
+    before = app.store.load(found).seq
+    case = app.desk.approve(found, options.who(), digest, reason)
+    ctx.exit(acting.carried(app, case, wait, form, after=before))
+
+
+_says("deny", lambda app, case, by, reason: app.desk.deny(case, by, reason), "Say no: the case closes.")
+_says("release", lambda app, case, by, reason: app.desk.release(case, by, reason), "Give everything back as it was.")
+_says("retry", lambda app, case, by, reason: app.desk.retry(case, by, reason), "Go on where the case stopped.")
+_says(
+    "keep", lambda app, case, by, reason: app.desk.keep(case, by, reason), "Accept the containment as the new normal."
+)
+_says("handled", lambda app, case, by, reason: app.desk.handled(case, by, reason), "Close it: dealt with outside.")
+
+
+def _find(app: "App", case_id: str) -> str:
+    """The whole id. Raises NotFound."""
+    return app.store.find(case_id if case_id.startswith("c-") else f"c-{case_id}")

@@ -1,0 +1,145 @@
+"""A case as a person reads it, and what can be done next."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from quarantine.case import Allowed, Captured, Case, Recorded, Stage, Status
+from quarantine.cli.plan_view import show_plan
+from quarantine.cli.screen import Screen, age, joined, moment, safe, severity_text, status_text
+from quarantine.cli.timeline import Timeline
+from quarantine.store.sql import Line
+
+COLUMNS = (
+    "id", "status", "reason", "outcome", "severity", "playbook", "kind", "resource", "scope", "opened_at", "updated_at"
+)  # fmt: skip
+
+
+def record(line: Line) -> dict[str, str | None]:
+    """A line of the list, for programs."""
+    values = {name: getattr(line, name) for name in COLUMNS}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else None if value is None else str(value)
+        for name, value in values.items()
+    }
+
+
+def show_list(screen: Screen, lines: Sequence[Line], now: datetime) -> None:
+    """One line for each case; two where the terminal is too narrow for one."""
+    header = ("CASE", "STATUS", "SEVERITY", "PLAYBOOK", "RESOURCE", "AGE")
+    rows = [
+        (
+            Text(line.id, "bold"),
+            status_text(line.status, line.reason or line.outcome),
+            severity_text(line.severity),
+            safe(line.playbook),
+            safe(f"{line.kind}/{line.resource}"),
+            Text(age(now - line.opened_at)),
+        )
+        for line in lines
+    ]
+    if screen.fits([tuple(Text(title) for title in header), *rows]):
+        screen.table(header, rows)
+        return
+    top = max(row[1].cell_len for row in rows)
+    for case, status, severity, playbook, resource, old in rows:
+        gap = " " * (top - status.cell_len + 2)
+        screen.line(case, "  ", status, gap, severity, " " * (13 - severity.cell_len + 2), old)
+        screen.prose(joined(resource, Text("  "), Text(playbook.plain, "dim")), " " * (case.cell_len + 2))
+
+
+def show_case(screen: Screen, case: Case, events: Sequence[Recorded], now: datetime) -> None:
+    """Everything about one case."""
+    show_head(screen, case)
+    screen.blank()
+    screen.facts(_facts(case, events, now), indent=2)
+    if case.plan is not None:
+        _title(screen, "Plan")
+        show_plan(screen, case.plan, case.plan_digest)
+    _title(screen, "Timeline")
+    Timeline(screen, clock=True, indent=2).show(events)
+    _show_evidence(screen, events)
+
+
+def show_head(screen: Screen, case: Case) -> None:
+    """The case in two lines: where it stands and what it is about, and why if it waits."""
+    why = case.reason or case.outcome
+    screen.line(Text(case.id, "bold"), "  ", status_text(case.status, why), "  ", severity_text(case.finding.severity))
+    screen.line("  ", safe(case.playbook), "  on  ", safe(case.resource))
+    if case.sentence:
+        screen.prose(safe(case.sentence), "  ")
+
+
+def next_commands(case: Case) -> list[tuple[str, str]]:
+    """(command, what it does), the likeliest first."""
+    verbs = {
+        Status.AWAITING_APPROVAL: ("approve", "deny"),
+        Status.PROPOSED: ("approve", "deny", "retry"),
+        Status.CONTAINED: ("release", "keep"),
+        Status.NEEDS_HUMAN: ("retry", "release" if case.touched and case.reversible else "", "handled"),
+    }
+    meanings = {
+        "approve": "do exactly this plan",
+        "deny": "close it, and do not ask again",
+        "release": "give everything back as it was",
+        "keep": "accept it as the new normal",
+        "retry": "go on where it stopped",
+        "handled": "it was dealt with outside",
+    }
+    said = [(f"quarantine case {verb} {case.id}", meanings[verb]) for verb in verbs.get(case.status, ()) if verb]
+    if not said and case.status is not Status.CLOSED:
+        return [(f"quarantine case watch {case.id}", "look on")]
+    return said
+
+
+def show_next(screen: Screen, case: Case) -> None:
+    commands = next_commands(case)
+    if commands:
+        screen.blank()
+        rows = [(Text("Next" if number == 0 else "", "dim"), Text(command), Text(meaning, "dim"))
+                for number, (command, meaning) in enumerate(commands)]  # fmt: skip
+        screen.table((), rows)
+
+
+def _facts(case: Case, events: Sequence[Recorded], now: datetime) -> list[tuple[str, Text]]:
+    finding = case.finding
+    reports = "once" if case.findings == 1 else f"{case.findings} times"
+    allowed = next((item.event for item in reversed(events) if isinstance(item.event, Allowed)), None)
+    kept = [item for progress in case.steps.values() if progress.stage is Stage.RELEASED for item in progress.kept]
+    return [
+        ("finding", safe(" ".join(part for part in (finding.type, finding.title) if part) or finding.id)),
+        ("reported", safe(f"by {finding.source} {reports}, seen {_when(finding.seen_at, now)}")),
+        ("resource", safe(case.resource.uid if case.resource.uid not in (None, case.resource.id) else "")),
+        ("opened", safe(f"by {case.opened_by}, {_when(case.opened_at, now)}")),
+        ("approved", safe(f"by {case.consent.by}, plan {case.consent.digest[:12]}") if case.consent else Text("")),
+        ("allowed", safe("; ".join(allowed.sentences)) if allowed else Text("")),
+        ("released", safe(f"by {case.released_by}") if case.released_by else Text("")),
+        ("stays", safe(", ".join(".".join(item.path) for item in kept))),
+    ]  # fmt: skip
+
+
+def _show_evidence(screen: Screen, events: Sequence[Recorded]) -> None:
+    kept = [item for recorded in events if isinstance(recorded.event, Captured) for item in recorded.event.evidence]
+    if not kept:
+        return
+    _title(screen, "Evidence")
+    rows = [
+        (
+            safe(item.name),
+            safe(item.media_type, "dim"),
+            Text(f"{item.size} bytes"),
+            Text(f"sha256 {item.sha256}", "dim"),
+        )
+        for item in kept
+    ]
+    screen.table((), rows, indent=2)
+
+
+def _title(screen: Screen, title: str) -> None:
+    screen.blank()
+    screen.line(Text(title, "bold"))
+
+
+def _when(then: datetime, now: datetime) -> str:
+    return f"{moment(then)} ({age(now - then)} ago)"

@@ -1,0 +1,131 @@
+"""quarantine doctor"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from quarantine.cli import options
+from quarantine.cli.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from quarantine.action import Check
+    from quarantine.app import App
+
+COLUMNS = ("verdict", "subject", "message", "fix")
+
+
+@click.command("doctor")
+@options.formatted
+@options.everywhere
+@click.pass_context
+def command(ctx: click.Context, form: str) -> None:
+    """Can this installation do its work? Each line says what to do about it.
+
+    Only reads. Exit 6 if something fails.
+    """
+    app = options.load_app(ctx)
+    from quarantine.cli.output import listing
+
+    checks = list(_checks(app))
+    listing(form, [check.model_dump(mode="json") for check in checks], COLUMNS, lambda: _show(checks))
+    ctx.exit(ExitCode.PARTLY if any(check.verdict == "fail" for check in checks) else ExitCode.DONE)
+
+
+def _checks(app: "App") -> Iterator["Check"]:
+    yield from _configuration(app)
+    yield from _database(app)
+    yield from _secrets(app)
+    try:
+        providers = app.registry.configured
+    except Exception:  # noqa: BLE001 - said already, under configuration
+        return
+    if not providers:
+        yield _warn("providers", "none is configured, so nothing can be touched", "fill in 'providers:'")
+    for provider in providers.values():
+        yield from provider.doctor()
+
+
+def _configuration(app: "App") -> Iterator["Check"]:
+    from quarantine.config import Mode
+    from quarantine.errors import QuarantineError
+
+    try:
+        app.check()
+    except QuarantineError as error:
+        yield _fail("configuration", str(error), "correct it; then: quarantine validate")
+        return
+    mode = app.settings.guards.mode
+    playbooks = f"{len(app.shelf.playbooks)} playbooks"
+    if mode is Mode.OBSERVE:
+        yield _warn("configuration", f"{playbooks}, mode observe: nothing is contained", "set guards.mode: ask")
+    else:
+        yield _ok("configuration", f"{playbooks}, mode {mode}")
+
+
+def _database(app: "App") -> Iterator["Check"]:
+    from quarantine.errors import QuarantineError
+
+    try:
+        kept = app.store.durability()
+        switches = app.store.switches()
+    except QuarantineError as error:
+        yield _fail("database", str(error), "look at 'data:' and 'database:'")
+        return
+    said = ", ".join(f"{name} {value}" for name, value in kept.items())
+    # SQLite says 2 for FULL.
+    safe = kept in ({"journal_mode": "wal", "synchronous": "2"}, {"fsync": "on", "synchronous_commit": "on"})
+    if safe:
+        yield _ok("database", said.replace("synchronous 2", "synchronous full"))
+    else:
+        yield _warn("database", f"{said}: a power cut may lose the last records", "use a local disk; fsync on")
+    for switch in switches:
+        yield _warn("kill switch", f"{switch.scope} is stopped by {switch.by}: {switch.reason}", "quarantine kill off")
+
+
+def _secrets(app: "App") -> Iterator["Check"]:
+    from quarantine.errors import QuarantineError
+
+    for name, source in app.settings.sources.items():
+        for secret in (source.secret, source.previous_secret):
+            if secret is None:
+                continue
+            try:
+                secret.reveal()
+            except QuarantineError as error:
+                yield _fail(f"source {name}", str(error), "set it, where the server runs")
+            else:
+                yield _ok(f"source {name}", f"its secret is there: {secret.reference}")
+
+
+def _ok(subject: str, message: str) -> "Check":
+    return _check(subject, "ok", message, "")
+
+
+def _warn(subject: str, message: str, fix: str) -> "Check":
+    return _check(subject, "warn", message, fix)
+
+
+def _fail(subject: str, message: str, fix: str) -> "Check":
+    return _check(subject, "fail", message, fix)
+
+
+def _check(subject: str, verdict: str, message: str, fix: str) -> "Check":
+    from quarantine.action import Check, Verdict
+
+    return Check(subject=subject, verdict=Verdict(verdict), message=message, fix=fix)
+
+
+def _show(checks: list["Check"]) -> None:
+    from rich.text import Text
+
+    from quarantine.cli.screen import joined, safe, stdout
+
+    screen = stdout()
+    styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    width = max(len(check.subject) for check in checks)
+    for check in checks:
+        word = Text(check.verdict.upper().ljust(6), styles[check.verdict])
+        screen.prose(safe(check.message), joined(word, safe(check.subject.ljust(width + 2))))
+        if check.fix:
+            screen.prose(safe(check.fix), joined(" " * (8 + width), Text("fix: ", "dim")))

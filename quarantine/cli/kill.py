@@ -1,0 +1,126 @@
+"""quarantine kill: works on the store alone. No server runs, no playbook or provider is loaded."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quarantine.cli import options
+from quarantine.errors import Misused
+
+if TYPE_CHECKING:
+    from quarantine.app import App
+    from quarantine.store.sql import Switch
+
+COLUMNS = ("scope", "at", "by", "reason")
+
+
+class Scope(click.ParamType[str]):
+    """all, everything, provider:NAME, playbook:NAME, source:NAME."""
+
+    name = "scope"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        kind, colon, name = str(value).partition(":")
+        if value in ("all", "everything") or (kind in ("provider", "playbook", "source") and colon and name):
+            return str(value)
+        self.fail(f"'{value}': write all, everything, provider:NAME, playbook:NAME or source:NAME", param, ctx)
+
+
+def scoped(command: Any) -> Any:
+    return click.option(
+        "--scope",
+        type=Scope(),
+        default="all",
+        show_default=True,
+        metavar="all|everything|provider:X|playbook:X|source:X",
+        help="What it stops. Only `everything` stops releases too.",
+    )(command)
+
+
+@click.group("kill")
+def command() -> None:
+    """Stop containments at once, or let them go on."""
+
+
+@command.command("on")
+@scoped
+@options.reasoned(required=True)
+@options.everywhere
+@click.pass_context
+def switch_on(ctx: click.Context, scope: str, reason: str) -> None:
+    """Stop: before every change the switch is asked, also in the middle of a case."""
+    from quarantine.model import now
+
+    app = options.load_app(ctx)
+    app.store.switch(scope, True, reason, options.who(), now())
+    options.tell(f"{scope} is stopped." + ("" if scope == "everything" else " Releases go on."))
+    _warn_of_a_typo(app, scope)
+    options.tell("To let it go on: quarantine kill off" + ("" if scope == "all" else f" --scope {scope}"))
+
+
+@command.command("off")
+@scoped
+@options.everywhere
+@click.pass_context
+def switch_off(ctx: click.Context, scope: str) -> None:
+    """Let it go on. Cases that were stopped wait for `quarantine case retry`."""
+    from quarantine.model import now
+
+    store = options.load_app(ctx).store
+    on = [switch.scope for switch in store.switches()]
+    if scope not in on:
+        raise Misused(f"no kill switch is on for {scope}. On: {', '.join(on) or 'none'}")
+    store.switch(scope, False, "", options.who(), now())
+    left = [other for other in on if other != scope]
+    options.tell(f"{scope} may go on." + (f" Still on: {', '.join(left)}" if left else ""))
+
+
+@command.command("status")
+@options.formatted
+@options.everywhere
+@click.pass_context
+def status(ctx: click.Context, form: str) -> None:
+    """Show the kill switches that are on."""
+    from quarantine.cli.output import listing
+
+    switches = options.load_app(ctx).store.switches()
+    records = [{"scope": s.scope, "at": s.at.isoformat(), "by": s.by, "reason": s.reason} for s in switches]
+    listing(form, records, COLUMNS, lambda: _show(switches))
+
+
+def _show(switches: list["Switch"]) -> None:
+    from rich.text import Text
+
+    from quarantine.cli import screen
+
+    if not switches:
+        options.tell("No kill switch is on.")
+        return
+    rows = [
+        (screen.safe(s.scope, "bold red"), Text(screen.moment(s.at)), screen.safe(s.by), screen.safe(s.reason))
+        for s in switches
+    ]
+    screen.stdout().table(("STOPPED", "SINCE", "BY", "REASON"), rows)
+
+
+def _warn_of_a_typo(app: "App", scope: str) -> None:
+    """A switch for a name that nothing has stops nothing."""
+    from quarantine.text import closest
+
+    kind, _, name = scope.partition(":")
+    known = sorted(_known(app, kind))
+    if name and name not in known:
+        hint = closest(name, known) or f" Known: {', '.join(known) or 'none'}."
+        options.tell(f"Warning: the configuration has no {kind} '{name}'.{hint}")
+
+
+def _known(app: "App", kind: str) -> Iterable[str]:
+    if kind == "provider":
+        return app.settings.providers
+    if kind == "source":
+        return {*app.settings.sources, *app.settings.schedules}
+    from quarantine.playbook import shipped
+
+    folders = [shipped(), *app.settings.playbooks]
+    return {path.stem for folder in folders for path in ([folder] if folder.is_file() else folder.rglob("*.yaml"))}

@@ -1,0 +1,165 @@
+"""What a person sees: aligned text with few colours. Everything from outside passes `safe_text`; nothing is markup.
+
+green   held, verified, given back        yellow  waits for a person, changed        red  needs a person, failed
+bold    what a line is about              dim     what only some will read
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from quarantine.cli.options import colourful
+from quarantine.text import safe_text
+
+WIDE = 10_000
+"""The width where nobody looks: a pipe gets one line for each thing, never wrapped or cut."""
+LONGEST = 2000
+
+
+def safe(value: object, style: str = "") -> Text:
+    """Text of anybody, as text."""
+    return Text(safe_text(value, LONGEST), style)
+
+
+def joined(*parts: Text | str) -> Text:
+    """Parts in a row. A str is our own wording, not text from outside."""
+    return Text.assemble(*parts)
+
+
+class Screen:
+    """One stream, seen by a person or read by a program."""
+
+    def __init__(self, stream: TextIO) -> None:
+        looked_at = stream.isatty()
+        self._console = Console(
+            file=stream,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            force_terminal=None if looked_at else False,
+            no_color=not colourful(stream),
+            width=None if looked_at else WIDE,
+        )
+        self.width: int = self._console.width
+
+    def line(self, *parts: Text | str) -> None:
+        """One line, however long."""
+        text = joined(*parts)
+        text.rstrip()
+        self._console.print(text, soft_wrap=True)
+
+    def prose(self, text: Text, first: Text | str = "", indent: int | None = None) -> None:
+        """Text that wraps, hanging under itself behind `first`."""
+        start = first if isinstance(first, Text) else Text(first)
+        indent = start.cell_len if indent is None else indent
+        room = max(20, self.width - indent)
+        for number, piece in enumerate(text.wrap(self._console, room) if text.plain else [Text("")]):
+            lead = start.copy() if number == 0 else Text("")
+            lead.append(" " * (indent - lead.cell_len))
+            self.line(lead, piece)
+
+    def fits(self, rows: Sequence[Sequence[Text]]) -> bool:
+        return sum(_widths(rows)) + 2 * (len(rows[0]) - 1 if rows else 0) <= self.width
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[Text]], indent: int = 0) -> None:
+        """Columns as wide as they need to be. The last one is cut if the line would not fit."""
+        lines = [tuple(Text(title, "dim") for title in header), *rows] if header else list(rows)
+        widths = _widths(lines)
+        for cells in lines:
+            line = Text(" " * indent)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+                last = number == len(cells) - 1
+                if last and line.cell_len + cell.cell_len > self.width:
+                    cell = shortened(cell, max(8, self.width - line.cell_len))
+                line.append_text(cell)
+                line.append("" if last else " " * (width - cell.cell_len + 2))
+            self.line(line)
+
+    def facts(self, facts: Iterable[tuple[str, Text]], indent: int = 0) -> None:
+        """Names on the left, dim; what they are on the right, wrapped."""
+        known = [(name, text) for name, text in facts if text.plain]
+        width = max((len(name) for name, _ in known), default=0)
+        for name, text in known:
+            self.prose(text, joined(" " * indent, Text(name.ljust(width + 2), "dim")))
+
+    def blank(self) -> None:
+        self._console.print()
+
+
+def stdout() -> Screen:
+    return Screen(sys.stdout)
+
+
+def stderr() -> Screen:
+    return Screen(sys.stderr)
+
+
+def shortened(text: Text, width: int) -> Text:
+    """The text in at most `width` cells; a cut is marked."""
+    if text.cell_len <= width:
+        return text
+    style = text.style
+    return Text(set_cell_size(text.plain, width - 1).rstrip() + "…", style)
+
+
+def _widths(rows: Sequence[Sequence[Text]]) -> list[int]:
+    return [max(cell_len(cell.plain) for cell in column) for column in zip(*rows, strict=True)]
+
+
+# -- words that several views share ----------------------------------------------------------------------------------
+
+
+_TONES = {
+    "new": "",
+    "proposed": "yellow",
+    "awaiting_approval": "yellow",
+    "containing": "cyan",
+    "contained": "green",
+    "releasing": "cyan",
+    "needs_human": "bold red",
+    "closed": "dim",
+}
+
+
+def status_text(status: str, why: str | None) -> Text:
+    """`needs_human: drifted`, in the colour of the status."""
+    return Text(f"{status}: {why}" if why else status, _TONES.get(status, ""))
+
+
+def severity_text(severity: str) -> Text:
+    return Text(severity, {"critical": "bold red", "high": "red", "medium": "yellow"}.get(severity, "dim"))
+
+
+def age(span: timedelta) -> str:
+    """`12 s`, `5 min`, `3 h`, `2 d`."""
+    seconds = max(0, int(span.total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and unit != "min"):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def gap(span: timedelta) -> str:
+    """`+0.25 s` between two events, `+3.2 min`, `+2.0 h`."""
+    seconds = span.total_seconds()
+    if seconds < 10:
+        return f"+{seconds:.2f} s"
+    if seconds < 120:
+        return f"+{seconds:.0f} s"
+    return f"+{seconds / 60:.1f} min" if seconds < 7200 else f"+{seconds / 3600:.1f} h"
+
+
+def value_text(value: Any, longest: int = 80) -> str:
+    """A JSON value as people write it: text bare, everything else as JSON."""
+    shown = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return safe_text(shown, longest)

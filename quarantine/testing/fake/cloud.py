@@ -1,0 +1,25 @@
+"""The connection to one scope of a FakeWorld."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from quarantine.action import Cloud, Mark, Receipt
+from quarantine.testing.fake.world import READS, FakeWorld
+
+
+class FakeCloud(Cloud):
+    """Needs no translation of errors: the world raises ours."""
+
+    def __init__(self, world: FakeWorld, scope: str = "local", mark: Mark | None = None) -> None:
+        super().__init__(mark)
+        self.world = world
+        self.scope = scope
+
+    def reads(self, call: str) -> bool:
+        return call in READS
+
+    def invoke(self, call: str, arguments: Mapping[str, Any]) -> Any:
+        return self.world.call(call, self.scope, arguments, self._mark)
+
+    def receipt(self, answer: Any) -> Receipt:
+        return Receipt(id=str(answer))

@@ -1,0 +1,337 @@
+"""The platform itself: machines and policies, every change that was sent, and the faults that are still to come."""
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from quarantine.action import Mark
+from quarantine.errors import (
+    Conflict,
+    Denied,
+    Gone,
+    ProviderError,
+    Throttled,
+    Transient,
+    Unknown,
+    Unreachable,
+    Unsupported,
+)
+from quarantine.model import Resource, Value, now
+
+KIND: Final = "fake:machine"
+EVERYONE: Final = "0.0.0.0/0"
+"""The source of a port that is open to the world."""
+
+
+class Died(BaseException):
+    """The process ended here. No `except Exception` of the program may see it."""
+
+
+class Fault(StrEnum):
+    """What goes wrong with one call."""
+
+    PASS = "pass"  # noqa: S105
+    """Nothing: this one goes through, and the next fault is for the call after it."""
+    LOSE_ANSWER = "lose_answer"
+    """It happens; the answer never comes."""
+    LOSE_REQUEST = "lose_request"
+    """It does not happen; to the caller it looks the same."""
+    ARRIVE_LATE = "arrive_late"
+    """The answer never comes, and it happens only at `FakeWorld.arrive`."""
+    DIE_BEFORE = "die_before"
+    """The process ends, and it does not happen."""
+    DIE_AFTER = "die_after"
+    """It happens, and the process ends before it can read the answer."""
+    THROTTLE = "throttle"
+    TRANSIENT = "transient"
+    DENY = "deny"
+    CONFLICT = "conflict"
+    UNSUPPORTED = "unsupported"
+    UNREACHABLE = "unreachable"
+
+
+_REFUSES: Final[Mapping[Fault, type[ProviderError]]] = {
+    Fault.THROTTLE: Throttled,
+    Fault.TRANSIENT: Transient,
+    Fault.DENY: Denied,
+    Fault.CONFLICT: Conflict,
+    Fault.UNSUPPORTED: Unsupported,
+    Fault.UNREACHABLE: Unreachable,
+}
+"""Faults in which nothing happens, and the caller knows it."""
+
+
+class Machine(Value):
+    """One machine as it is at one moment. A change makes a new one, with the next version."""
+
+    id: str
+    scope: str
+    uid: str
+    labels: dict[str, str]
+    ports: dict[str, str]
+    """Open port -> from where."""
+    power: str
+    tags: dict[str, str]
+    peers: tuple[str, ...]
+    """The ids of machines in the same scope that work for the same thing."""
+    version: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One change that reached the platform, whatever became of it."""
+
+    call: str
+    arguments: Mapping[str, Any]
+    mark: Mark | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A machine, or that it is gone, and from when on a read shows it."""
+
+    machine: Machine | None
+    since: datetime
+
+
+Address = tuple[str, str]
+"""Scope and id."""
+
+
+class FakeWorld:
+    """Safe to share between threads. Tests read and change it directly; programs come through a FakeCloud."""
+
+    def __init__(self, clock: Callable[[], datetime] = now) -> None:
+        self.sent: list[Sent] = []
+        """Every change that reached the platform, in order."""
+        self.asked: list[str] = []
+        """Every read, in order."""
+        self.denied: set[str] = set()
+        """Calls that our identity may not make."""
+        self.lands_in: str | None = None
+        """The account that the credentials really lead to, where it is not the one that was meant."""
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._history: dict[Address, list[Shown]] = {}
+        self._policies: dict[Address, Mark | None] = {}
+        self._faults: dict[str, deque[Fault | Callable[[], None]]] = defaultdict(deque)
+        self._late: list[Callable[[], None]] = []
+        self._stale_reads = 0
+        self._delay = timedelta(0)
+        self._numbers = 0
+
+    # -- what tests arrange ------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        *,
+        scope: str = "local",
+        labels: Mapping[str, str] | None = None,
+        ports: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        peers: tuple[str, ...] = (),
+    ) -> Resource:
+        """A new, running machine; under a name that was used before, it is another one with another uid."""
+        with self._lock:
+            machine = Machine(
+                id=name,
+                scope=scope,
+                uid=f"uid-{self._number()}",
+                labels=dict(labels or {}),
+                ports=dict(ports or {}),
+                power="running",
+                tags=dict(tags or {}),
+                peers=peers,
+                version=1,
+            )
+            self._history[scope, name] = [Shown(machine, self._clock())]
+            return Resource(kind=KIND, id=name, scope=scope, uid=machine.uid)
+
+    def machine(self, name: str, scope: str = "local") -> Machine:
+        """As it really is, whatever reads show. Raises Gone."""
+        with self._lock:
+            return _there(self._history.get((scope, name), [Shown(None, self._clock())])[-1].machine, scope, name)
+
+    def policies(self) -> dict[Address, Mark | None]:
+        """(scope, uid of the machine) -> the mark that its policy carries."""
+        with self._lock:
+            return dict(self._policies)
+
+    def meddle(self, name: str, scope: str = "local", **attributes: Any) -> None:
+        """Somebody else changes a machine; nothing of it is in `sent`."""
+        with self._lock:
+            self._put(self.machine(name, scope), **attributes)
+
+    def remove(self, name: str, scope: str = "local") -> None:
+        """Somebody else deletes a machine."""
+        with self._lock:
+            self._history[scope, name] = [Shown(None, self._clock())]
+
+    def fail(self, call: str, *faults: Fault | Callable[[], None]) -> None:
+        """The next calls of this name meet these faults, one each. A function is run, and the call goes through."""
+        with self._lock:
+            self._faults[call].extend(faults)
+
+    def stale(self, reads: int) -> None:
+        """The next reads of machines show the state before the last change."""
+        with self._lock:
+            self._stale_reads = reads
+
+    def settle_after(self, delay: timedelta) -> None:
+        """From now on, what a change makes shows only after this time."""
+        with self._lock:
+            self._delay = delay
+
+    def arrive(self) -> None:
+        """Every change that was late happens now."""
+        with self._lock:
+            late, self._late = self._late, []
+            for effect in late:
+                effect()
+
+    @property
+    def unmet(self) -> dict[str, int]:
+        """Faults that no call has met yet: a test that leaves some has not tested what it says."""
+        with self._lock:
+            return {call: len(faults) for call, faults in self._faults.items() if faults}
+
+    # -- what a cloud asks -------------------------------------------------------------------------------------------
+
+    def call(self, name: str, scope: str, arguments: Mapping[str, Any], mark: Mark | None) -> Any:
+        """One request. Raises ProviderError, and Died."""
+        with self._lock:
+            if name in READS:
+                self.asked.append(name)
+            else:
+                self.sent.append(Sent(name, dict(arguments), mark))
+            fault = self._meet(name)
+            if name in self.denied or fault is Fault.DENY:
+                raise Denied(f"{name}: our identity has no right to it")
+            if fault in _REFUSES:
+                raise _REFUSES[fault](f"{name}: {fault}")
+            if fault is Fault.DIE_BEFORE:
+                raise Died(f"before {name}")
+            if fault is Fault.LOSE_REQUEST:
+                raise Unknown(f"{name}: no answer")
+            if fault is Fault.ARRIVE_LATE:
+                self._late.append(lambda: self._arrive(name, scope, arguments, mark))
+                raise Unknown(f"{name}: no answer")
+            answer = getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+            if fault is Fault.DIE_AFTER:
+                raise Died(f"after {name}")
+            if fault is Fault.LOSE_ANSWER:
+                raise Unknown(f"{name}: no answer")
+            return answer
+
+    def _meet(self, name: str) -> Fault:
+        fault = self._faults[name].popleft() if self._faults[name] else Fault.PASS
+        if isinstance(fault, Fault):
+            return fault
+        fault()
+        return Fault.PASS
+
+    def _arrive(self, name: str, scope: str, arguments: Mapping[str, Any], mark: Mark | None) -> None:
+        try:
+            getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+        except ProviderError:
+            return  # too late: it fails at the platform, and nobody is there to hear it
+
+    def _identity(self, scope: str, mark: Mark | None) -> str:
+        return self.lands_in or scope.partition("/")[0]
+
+    def _get(self, scope: str, mark: Mark | None, id: str) -> Machine:  # noqa: A002
+        history = self._history.get((scope, id), [])
+        shown = [state for state in history if state.since <= self._clock()] or history[:1]
+        if self._stale_reads > 0 and len(history) > 1:
+            self._stale_reads -= 1
+            shown = history[-2:-1]
+        return _there(shown[-1].machine if shown else None, scope, id)
+
+    def _list(self, scope: str, mark: Mark | None) -> list[Machine]:
+        found = [self._history[address][-1].machine for address in sorted(self._history) if address[0] == scope]
+        return [machine for machine in found if machine is not None]
+
+    def _get_policy(self, scope: str, mark: Mark | None, uid: str) -> bool:
+        return (scope, uid) in self._policies
+
+    def _memory(self, scope: str, mark: Mark | None, id: str) -> bytes:  # noqa: A002
+        return f"memory of {self.machine(id, scope).uid}".encode()
+
+    def _create_policy(self, scope: str, mark: Mark | None, uid: str) -> str:
+        if (scope, uid) in self._policies:
+            raise Conflict(f"the policy of {uid} is there already")
+        self._policies[scope, uid] = mark
+        return self._request()
+
+    def _delete_policy(self, scope: str, mark: Mark | None, uid: str) -> str:
+        if (scope, uid) not in self._policies:
+            raise Gone(f"{uid} has no policy")
+        del self._policies[scope, uid]
+        return self._request()
+
+    def _patch_labels(
+        self,
+        scope: str,
+        mark: Mark | None,
+        id: str,  # noqa: A002
+        labels: Mapping[str, str | None],
+        version: int | None = None,
+    ) -> str:
+        """A label that is None goes. With `version`, only if the machine still has it."""
+        machine = self.machine(id, scope)
+        if version is not None and version != machine.version:
+            raise Conflict(f"{id} has version {machine.version}, not {version}")
+        merged = {**machine.labels, **labels}
+        return self._put(machine, labels={key: value for key, value in merged.items() if value is not None})
+
+    def _set_ports(self, scope: str, mark: Mark | None, id: str, ports: Mapping[str, str]) -> str:  # noqa: A002
+        return self._put(self.machine(id, scope), ports=dict(ports))
+
+    def _stop(self, scope: str, mark: Mark | None, id: str) -> str:  # noqa: A002
+        return self._put(self.machine(id, scope), power="stopped")
+
+    def _delete(self, scope: str, mark: Mark | None, id: str) -> str:  # noqa: A002
+        self.machine(id, scope)
+        self._history[scope, id].append(Shown(None, self._clock() + self._delay))
+        return self._request()
+
+    def _put(self, machine: Machine, **attributes: Any) -> str:
+        after = Machine.model_validate({**machine.model_dump(), **attributes, "version": machine.version + 1})
+        self._history[machine.scope, machine.id].append(Shown(after, self._clock() + self._delay))
+        return self._request()
+
+    def _request(self) -> str:
+        return f"request-{self._number()}"
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+
+CALLS: Final[Mapping[str, str]] = {
+    "identity.get": "_identity",
+    "machine.get": "_get",
+    "machine.list": "_list",
+    "machine.read_memory": "_memory",
+    "policy.get": "_get_policy",
+    "policy.create": "_create_policy",
+    "policy.delete": "_delete_policy",
+    "machine.patch_labels": "_patch_labels",
+    "machine.set_ports": "_set_ports",
+    "machine.stop": "_stop",
+    "machine.delete": "_delete",
+}
+"""What the platform can do."""
+
+READS: Final = frozenset({"identity.get", "machine.get", "machine.list", "machine.read_memory", "policy.get"})
+
+
+def _there(machine: Machine | None, scope: str, name: str) -> Machine:
+    if machine is None:
+        raise Gone(f"there is no machine {name} in {scope}")
+    return machine

@@ -1,0 +1,489 @@
+"""The samples are written by hand from the documented formats; account ids and names are made up."""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quarantine.errors import Malformed
+from quarantine.model import Finding, Severity, canonical
+from quarantine_aws.asff import asff
+from quarantine_aws.guardduty import guardduty
+
+RECEIVED = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+TASK = "arn:aws:ecs:eu-west-1:111122223333:task/shop/0123456789abcdef0123456789abcdef"
+
+# Security Hub: an S3 control that failed, one resource.
+CONTROL: dict[str, Any] = {
+    "SchemaVersion": "2018-10-08",
+    "Id": "arn:aws:securityhub:eu-west-1:111122223333:security-control/S3.8/finding/5f0c",
+    "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/securityhub",
+    "ProductName": "Security Hub",
+    "GeneratorId": "security-control/S3.8",
+    "AwsAccountId": "111122223333",
+    "Region": "eu-west-1",
+    "Types": ["Software and Configuration Checks/Industry and Regulatory Standards"],
+    "FirstObservedAt": "2026-02-28T08:00:00.000Z",
+    "LastObservedAt": "2026-03-02T11:31:02.123Z",
+    "CreatedAt": "2026-02-28T08:00:00.000Z",
+    "UpdatedAt": "2026-03-02T11:30:55.000Z",
+    "Severity": {"Label": "HIGH", "Normalized": 70, "Original": "HIGH"},
+    "Title": "S3 general purpose buckets should block public access",
+    "Description": "...",
+    "Resources": [
+        {"Type": "AwsS3Bucket", "Id": "arn:aws:s3:::crown-jewels", "Partition": "aws", "Region": "eu-west-1"},
+    ],
+    "Compliance": {"Status": "FAILED", "SecurityControlId": "S3.8"},
+    "WorkflowState": "NEW",
+    "Workflow": {"Status": "NEW"},
+    "RecordState": "ACTIVE",
+}
+
+# Security Hub: a GuardDuty finding forwarded, with a task, the host that it runs on, and something that we do not know.
+FORWARDED: dict[str, Any] = {
+    "SchemaVersion": "2018-10-08",
+    "Id": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1/finding/f1",
+    "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/guardduty",
+    "GeneratorId": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1",
+    "AwsAccountId": "111122223333",
+    "Region": "eu-west-1",
+    "Types": ["Effects/Resource Consumption/CryptoCurrency:Runtime-BitcoinTool.B"],
+    "CreatedAt": "2026-03-02T11:00:00Z",
+    "UpdatedAt": "2026-03-02T11:05:00Z",
+    "Severity": {"Product": 8, "Normalized": 70},
+    "Title": "A container is querying a Bitcoin-related domain.",
+    "Description": "...",
+    "ProductFields": {"aws/guardduty/service/archived": "false"},
+    "Resources": [
+        {"Type": "AwsEcsTask", "Id": TASK, "Partition": "aws", "Region": "eu-west-1"},
+        {"Type": "AwsEc2Instance", "Id": "arn:aws:ec2:eu-west-1:111122223333:instance/i-0a1b2c3d4e5f6a7b8"},
+        {"Type": "AwsSomethingNew2Thing", "Id": "whatever it is called"},
+    ],
+    "RecordState": "ACTIVE",
+}
+
+# A partner's product: severity only where the provider puts it, region only at the resource.
+PARTNER: dict[str, Any] = {
+    "SchemaVersion": "2018-10-08",
+    "Id": "partner/finding/1",
+    "ProductArn": "arn:aws:securityhub:eu-west-1:444455556666:product/444455556666/default",
+    "GeneratorId": "aws-foundational-security-best-practices/v/1.0.0/S3.2",
+    "AwsAccountId": "111122223333",
+    "CreatedAt": "2026-03-02T11:00:00+01:00",
+    "UpdatedAt": "2026-03-02T11:00:00+01:00",
+    "FindingProviderFields": {"Severity": {"Label": "CRITICAL"}},
+    "Title": "Bucket answers to anonymous requests",
+    "Resources": [{"Type": "AwsS3Bucket", "Id": "arn:aws-cn:s3:::schatzkammer", "Region": "cn-north-1"}],
+}
+
+# GuardDuty, as EventBridge delivers it.
+BUCKET_EVENT: dict[str, Any] = {
+    "version": "0",
+    "id": "c8c4daa7-a20c-2f03-0070-b7393dd542ad",
+    "detail-type": "GuardDuty Finding",
+    "source": "aws.guardduty",
+    "account": "999999999999",
+    "time": "2026-03-02T11:59:00Z",
+    "region": "eu-central-1",
+    "resources": [],
+    "detail": {
+        "schemaVersion": "2.0",
+        "accountId": "111122223333",
+        "region": "eu-west-1",
+        "partition": "aws",
+        "id": "16afba5c5c43e07c9e3e5e2e544e95df",
+        "arn": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1/finding/16af",
+        "type": "Policy:S3/BucketAnonymousAccessGranted",
+        "resource": {
+            "resourceType": "S3Bucket",
+            "accessKeyDetails": {
+                "accessKeyId": "AKIAIOSFODNN7EXAMPLE",
+                "principalId": "AIDA1",
+                "userName": "deploy",
+                "userType": "IAMUser",
+            },
+            "s3BucketDetails": [
+                {
+                    "arn": "arn:aws:s3:::crown-jewels",
+                    "name": "crown-jewels",
+                    "type": "Destination",
+                    "owner": {"id": "c1"},
+                }
+            ],
+        },
+        "service": {
+            "serviceName": "guardduty",
+            "detectorId": "d1",
+            "eventFirstSeen": "2026-03-02T10:00:00Z",
+            "eventLastSeen": "2026-03-02T11:40:00Z",
+            "archived": False,
+            "count": 3,
+            "additionalInfo": {"value": "{}", "type": "default"},
+        },
+        "severity": 8,
+        "createdAt": "2026-03-02T10:05:00.123Z",
+        "updatedAt": "2026-03-02T11:45:00.123Z",
+        "title": "Anonymous access was granted on the S3 bucket crown-jewels.",
+    },
+}
+
+# GuardDuty, as its API gives it.
+TASK_REPLY: dict[str, Any] = {
+    "AccountId": "111122223333",
+    "Region": "eu-west-1",
+    "Partition": "aws",
+    "Id": "22bb",
+    "Arn": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1/finding/22bb",
+    "Type": "CryptoCurrency:Runtime/BitcoinTool.B",
+    "Resource": {
+        "ResourceType": "ECSCluster",
+        "EcsClusterDetails": {
+            "Name": "shop",
+            "Arn": "arn:aws:ecs:eu-west-1:111122223333:cluster/shop",
+            "TaskDetails": {"Arn": TASK, "Group": "service:web", "LaunchType": "FARGATE"},
+        },
+    },
+    "Service": {"ServiceName": "guardduty", "Archived": False},
+    "Severity": 9.5,
+    "CreatedAt": "2026-03-02T10:00:00Z",
+    "UpdatedAt": "2026-03-02T11:00:00Z",
+}
+
+# GuardDuty, a stolen key used from elsewhere, and the instance that it belongs to.
+KEY: dict[str, Any] = {
+    "accountId": "111122223333",
+    "region": "eu-west-1",
+    "id": "33cc",
+    "type": "UnauthorizedAccess:IAMUser/InstanceCredentialExfiltration.OutsideAWS",
+    "resource": {
+        "resourceType": "AccessKey",
+        "accessKeyDetails": {"accessKeyId": "ASIAIOSFODNN7EXAMPLE", "userName": "web-role", "userType": "AssumedRole"},
+        "instanceDetails": {"instanceId": "i-0a1b2c3d4e5f6a7b8", "tags": []},
+    },
+    "service": {"archived": True},
+    "severity": 5.0,
+    "updatedAt": "2026-03-02T11:00:00Z",
+}
+
+
+def changed(sample: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(sample), **fields}
+
+
+def one(record: Any, parser: Callable[..., list[Finding]] = asff) -> Finding:
+    (finding,) = parser(record, "hub", RECEIVED)
+    return finding
+
+
+# --- ASFF -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_control_is_a_finding_on_its_bucket() -> None:
+    finding = one(CONTROL)
+    assert finding.source == "hub"
+    assert finding.id == CONTROL["Id"]
+    assert finding.type == "S3.8"
+    assert finding.severity is Severity.HIGH
+    assert str(finding.resource) == "aws:s3-bucket/crown-jewels in 111122223333/eu-west-1"
+    assert finding.resource.uid is None
+    assert finding.seen_at == datetime(2026, 3, 2, 11, 31, 2, 123000, tzinfo=UTC)
+    assert finding.active
+    assert not finding.sample
+    assert finding.record == CONTROL
+
+
+def test_several_resources_are_several_findings() -> None:
+    findings = asff(FORWARDED, "hub", RECEIVED)
+    assert [(finding.resource.kind, finding.resource.id) for finding in findings] == [
+        ("aws:ecs-task", TASK),
+        ("aws:ec2-instance", "i-0a1b2c3d4e5f6a7b8"),
+        ("aws:something-new2-thing", "whatever it is called"),
+    ]
+    assert findings[0].resource.uid == TASK
+    assert {finding.type for finding in findings} == {FORWARDED["Types"][0]}
+    assert {finding.severity for finding in findings} == {Severity.HIGH}
+    assert len({finding.key for finding in findings}) == 3
+
+
+def test_a_partner_s_finding_is_read_where_its_fields_are() -> None:
+    finding = one(PARTNER)
+    assert finding.severity is Severity.CRITICAL
+    assert finding.type == "S3.2"
+    assert str(finding.resource) == "aws:s3-bucket/schatzkammer in 111122223333/cn-north-1"
+    assert finding.seen_at == datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {
+            "source": "aws.securityhub",
+            "detail-type": "Security Hub Findings - Imported",
+            "detail": {"findings": [CONTROL, PARTNER]},
+        },
+        {"Findings": [CONTROL, PARTNER]},
+        [CONTROL, PARTNER],
+    ],
+)
+def test_every_wrapping_is_known(record: Any) -> None:
+    assert [finding.resource.id for finding in asff(record, "hub", RECEIVED)] == ["crown-jewels", "schatzkammer"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "severity"),
+    [
+        ({"Label": "LOW", "Normalized": 90}, Severity.LOW),
+        ({"Normalized": 0}, Severity.INFORMATIONAL),
+        ({"Normalized": 1}, Severity.LOW),
+        ({"Normalized": 39}, Severity.LOW),
+        ({"Normalized": 40}, Severity.MEDIUM),
+        ({"Normalized": 69}, Severity.MEDIUM),
+        ({"Normalized": 70}, Severity.HIGH),
+        ({"Normalized": 90}, Severity.CRITICAL),
+    ],
+)
+def test_the_severity_of_asff(fields: dict[str, Any], severity: Severity) -> None:
+    assert one(changed(CONTROL, Severity=fields)).severity is severity
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"RecordState": "ARCHIVED"},
+        {"Workflow": {"Status": "RESOLVED"}},
+        {"Workflow": {"Status": "SUPPRESSED"}},
+        {"Compliance": {"Status": "PASSED", "SecurityControlId": "S3.8"}},
+        {"Note": {"Text": "contained", "UpdatedBy": "cloud-quarantine", "UpdatedAt": "2026-03-02T11:45:00Z"}},
+        {"Note": {"Text": "contained", "UpdatedBy": "cloud-quarantine/case-1"}},
+    ],
+)
+def test_what_is_over_or_came_from_us_is_not_active(fields: dict[str, Any]) -> None:
+    assert not one(changed(CONTROL, **fields)).active
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"Text": "looking into it", "UpdatedBy": "alice", "UpdatedAt": "2026-03-02T11:45:00Z"},
+        {"Text": "contained", "UpdatedBy": "cloud-quarantine", "UpdatedAt": "2026-03-01T00:00:00Z"},
+    ],
+)
+def test_other_notes_and_our_old_ones_do_not_silence_it(note: dict[str, Any]) -> None:
+    assert one(changed(CONTROL, Note=note)).active
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Sample": True},
+        {"Title": "[SAMPLE] A container is querying a domain."},
+        {"ProductFields": {"aws/guardduty/service/additionalInfo/sample": "true"}},
+    ],
+)
+def test_samples_are_known(fields: dict[str, Any]) -> None:
+    assert one(changed(CONTROL, **fields)).sample
+
+
+def test_nothing_was_seen_after_it_was_received() -> None:
+    assert one(changed(CONTROL, LastObservedAt="2099-01-01T00:00:00Z")).seen_at == RECEIVED
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({"Id": None}, "'Id' is missing"),
+        ({"Id": ""}, "'Id' is missing"),
+        ({"Id": 7}, "'Id' is not what it should be"),
+        ({"AwsAccountId": None}, "'AwsAccountId' is missing"),
+        ({"AwsAccountId": "prod"}, "'AwsAccountId' is not what it should be"),
+        ({"Resources": []}, "'Resources' is missing"),
+        ({"Resources": ["x"]}, r"'Resources\[0\]' must be an object"),
+        ({"Resources": [{"Type": "AwsS3Bucket"}]}, r"'Resources\[0\].Id' is missing"),
+        ({"Resources": [{"Id": "x"}]}, r"'Resources\[0\].Type' is missing"),
+        ({"Resources": [{"Type": "AwsS3Bucket", "Id": "arn:aws:s3:::b/key"}]}, "does not name a bucket"),
+        ({"Resources": [{"Type": "AwsEcsTask", "Id": "0123"}]}, "is not the ARN of an ECS task"),
+        ({"Region": None, "Resources": [{"Type": "AwsS3Bucket", "Id": "arn:aws:s3:::b"}]}, "'Region' is missing"),
+        ({"Region": "../x", "Resources": [{"Type": "AwsS3Bucket", "Id": "arn:aws:s3:::b"}]}, "'Region' is missing"),
+        ({"Severity": {}}, "'Severity' is missing"),
+        ({"LastObservedAt": None, "UpdatedAt": "yesterday", "CreatedAt": None}, "'UpdatedAt' is missing"),
+        ({"Title": "\ud800"}, "title"),
+    ],
+)  # fmt: skip
+def test_a_finding_without_identity_is_malformed_and_says_what_is_missing(fields: dict[str, Any], missing: str) -> None:
+    with pytest.raises(Malformed, match=missing):
+        asff(changed(CONTROL, **fields), "hub", RECEIVED)
+
+
+@pytest.mark.parametrize(
+    "record", [{}, [], [1], {"Findings": []}, {"Findings": "x"}, {"detail": 1, "source": "x"}, "x", None]
+)
+@pytest.mark.parametrize("parser", [asff, guardduty])
+def test_what_is_no_finding_is_malformed(record: Any, parser: Callable[..., list[Finding]]) -> None:
+    with pytest.raises(Malformed):
+        parser(record, "hub", RECEIVED)
+
+
+# --- GuardDuty ------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_a_finding_on_the_bucket_and_one_on_the_key() -> None:
+    bucket, key = guardduty(BUCKET_EVENT, "gd", RECEIVED)
+    # Account and region are those of the finding: an administrator's account receives its members' events.
+    assert str(bucket.resource) == "aws:s3-bucket/crown-jewels in 111122223333/eu-west-1"
+    assert str(key.resource) == "aws:iam-access-key/AKIAIOSFODNN7EXAMPLE in 111122223333/eu-west-1"
+    assert bucket.id == "16afba5c5c43e07c9e3e5e2e544e95df"
+    assert bucket.type == "Policy:S3/BucketAnonymousAccessGranted"
+    assert bucket.severity is Severity.HIGH
+    assert bucket.seen_at == datetime(2026, 3, 2, 11, 40, tzinfo=UTC)
+    assert bucket.active
+    assert not bucket.sample
+
+
+def test_what_the_api_gives_is_a_finding_on_the_task() -> None:
+    finding = one(TASK_REPLY, guardduty)
+    assert str(finding.resource) == f"aws:ecs-task/{TASK} in 111122223333/eu-west-1"
+    assert finding.resource.uid == TASK
+    assert finding.severity is Severity.CRITICAL
+    assert finding.seen_at == datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
+
+
+def test_an_archived_finding_on_key_and_instance_is_not_active() -> None:
+    findings = guardduty(KEY, "gd", RECEIVED)
+    assert [finding.resource.kind for finding in findings] == ["aws:ec2-instance", "aws:iam-access-key"]
+    assert not any(finding.active for finding in findings)
+    assert {finding.severity for finding in findings} == {Severity.MEDIUM}
+
+
+@pytest.mark.parametrize("record", [{"Findings": [TASK_REPLY]}, [TASK_REPLY], {"findings": [TASK_REPLY]}])
+def test_lists_of_guardduty_findings(record: Any) -> None:
+    assert one(record, guardduty).resource.id == TASK
+
+
+def test_a_new_kind_of_resource_becomes_visible() -> None:
+    finding = one(
+        changed(TASK_REPLY, Resource={"ResourceType": "RecoveryPoint", "RecoveryPointDetails": {}}), guardduty
+    )
+    assert (finding.resource.kind, finding.resource.id) == ("aws:recovery-point", "22bb")
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"additionalInfo": {"sample": True}},
+        {"additionalInfo": {"value": '{"sample":true}', "type": "default"}},
+        {"AdditionalInfo": {"Value": '{"sample":true}'}},
+    ],
+)
+def test_guardduty_samples_are_known(service: dict[str, Any]) -> None:
+    assert one(changed(KEY, service=service, resource=TASK_REPLY["Resource"]), guardduty).sample
+
+
+def test_a_sample_is_known_by_its_title() -> None:
+    assert one(changed(TASK_REPLY, Title="[SAMPLE] something"), guardduty).sample
+
+
+@pytest.mark.parametrize(
+    ("number", "severity"),
+    [
+        (9, Severity.CRITICAL),
+        (8.9, Severity.HIGH),
+        (7, Severity.HIGH),
+        (6.9, Severity.MEDIUM),
+        (4, Severity.MEDIUM),
+        (3.9, Severity.LOW),
+        (1, Severity.LOW),
+        (0.5, Severity.INFORMATIONAL),
+    ],
+)
+def test_the_severity_of_guardduty(number: float, severity: Severity) -> None:
+    assert one(changed(TASK_REPLY, Severity=number), guardduty).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "missing"),
+    [
+        ("Id", None, "'id' is missing"),
+        ("AccountId", "1", "'accountId' is not what it should be"),
+        ("Region", None, "'region' is missing"),
+        ("Resource", None, "'resource' is missing"),
+        ("Resource", {"x": 1}, "'resource.resourceType' is missing"),
+        ("Resource", {"S3BucketDetails": [{}]}, r"'resource.s3BucketDetails\[0\].name' is missing"),
+        ("Resource", {"S3BucketDetails": [{"Name": "a b"}]}, "does not name a bucket"),
+        ("Resource", {"EcsClusterDetails": {"TaskDetails": {"Arn": "x"}}}, "is not the ARN of an ECS task"),
+        ("Severity", "high", "'severity' is missing"),
+        ("Severity", True, "'severity' is missing"),
+        ("UpdatedAt", None, "'updatedAt' is missing"),
+    ],
+)
+def test_a_guardduty_finding_without_identity_is_malformed(field: str, value: Any, missing: str) -> None:
+    record = changed(TASK_REPLY, CreatedAt=None)
+    record[field] = value
+    with pytest.raises(Malformed, match=missing):
+        guardduty(record, "gd", RECEIVED)
+
+
+# --- anything at all ------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["AwsS3Bucket", TASK]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+SAMPLES: list[Any] = [CONTROL, FORWARDED, PARTNER, BUCKET_EVENT, TASK_REPLY, KEY]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a sample."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> Any:
+    """A real sample in which something else stands somewhere."""
+    sample = copy.deepcopy(draw(st.sampled_from(SAMPLES)))
+    for _ in range(draw(st.integers(1, 3))):
+        *path, last = draw(st.sampled_from([place for place in places(sample) if place]))
+        here = sample
+        for key in path:
+            here = here[key]
+        here[last] = draw(JSON)
+    return sample
+
+
+@pytest.mark.parametrize("parser", [asff, guardduty])
+@settings(max_examples=400, deadline=timedelta(seconds=2))
+@given(record=JSON | damaged())
+def test_anything_is_findings_or_malformed(parser: Callable[..., list[Finding]], record: Any) -> None:
+    try:
+        findings = parser(record, "hub", RECEIVED)
+    except Malformed:
+        return
+    assert findings
+    for finding in findings:
+        assert len(finding.resource.account) == 12
+        assert finding.seen_at <= RECEIVED
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("parser", [asff, guardduty])
+def test_a_finding_is_stored_as_it_came(sample: Any, parser: Callable[..., list[Finding]]) -> None:
+    try:
+        findings = parser(sample, "hub", RECEIVED)
+    except Malformed:
+        return
+    for finding in findings:
+        assert json.loads(canonical(finding.record)) == finding.record
+
+
+def test_deep_nesting_is_malformed() -> None:
+    deep: Any = "x"
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(Malformed):
+        asff(changed(CONTROL) | {"Extra": deep}, "hub", RECEIVED)

@@ -1,0 +1,495 @@
+"""The engine on a platform that can say no: each way a case can go."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quarantine.case import Case, Intended, Outcome, Reason, Status
+from quarantine.config import Approvals, Mode, OnDrift, Watch
+from quarantine.errors import Misused
+from quarantine.testing.fake.world import Fault
+from tests.core.bench import Bench, settings
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench_of(tmp_path: Path) -> MakeBench:
+    return lambda **changes: Bench(tmp_path, settings(**changes))
+
+
+@pytest.fixture
+def bench(bench_of: MakeBench) -> Bench:
+    return bench_of()
+
+
+def contained(bench: Bench, name: str = "isolate") -> Case:
+    case = bench.settle(bench.open(bench.machine(), name))
+    assert case.status is Status.CONTAINED, (case.reason, case.sentence)
+    return case
+
+
+# -- the straight way ----------------------------------------------------------------------------------------------
+
+
+def test_a_machine_is_contained_verified_and_given_back(bench: Bench) -> None:
+    before = bench.world.add("other", labels={"a": "b"})
+    resource = bench.machine()
+    was = bench.world.machine("web")
+    case = bench.settle(bench.open(resource, "isolate"))
+    assert case.status is Status.CONTAINED
+    assert bench.world.machine("web").labels == {"quarantine": resource.uid}
+    bench.desk.release(case.id, "local:ann")
+    closed = bench.settle(case)
+    assert closed.outcome is Outcome.RELEASED
+    assert bench.world.machine("web").labels == was.labels
+    assert bench.world.policies() == {}
+    assert bench.world.machine(before.id).version == 1, "nothing else was touched"
+    bench.assert_whole()
+
+
+def test_the_events_of_a_containment_stand_in_this_order(bench: Bench) -> None:
+    assert bench.types(contained(bench)) == [
+        "opened", "planned", "allowed", "intended", "changed", "changed", "applied", "verified", "contained",
+    ]  # fmt: skip
+
+
+def test_evidence_is_taken_before_anything_is_changed(bench: Bench) -> None:
+    case = contained(bench, "isolate-and-close")
+    types = bench.types(case)
+    assert types.index("captured") < types.index("intended")
+    captured = next(item.event for item in bench.store.history(case.id) if item.event.type == "captured")
+    for piece in captured.evidence:
+        assert len(bench.evidence.read(piece.sha256)) == piece.size
+
+
+def test_several_steps_are_released_backwards(bench: Bench) -> None:
+    case = contained(bench, "isolate-and-close")
+    bench.world.sent.clear()
+    bench.desk.release(case.id, "local:ann")
+    bench.settle(case)
+    assert bench.changes() == ["machine.set_ports", "machine.patch_labels", "policy.delete"]
+
+
+def test_what_is_so_already_needs_nothing(bench: Bench) -> None:
+    resource = bench.world.add("web", ports={})
+    case = bench.settle(bench.open(resource, "close"))
+    assert (case.status, case.outcome) == (Status.CLOSED, Outcome.NOT_NEEDED)
+    assert bench.changes() == []
+
+
+def test_a_relation_makes_a_step_of_each_related_resource(bench: Bench) -> None:
+    bench.machine("a")
+    bench.machine("b")
+    resource = bench.world.add("web", peers=("a", "b"))
+    case = bench.settle(bench.open(resource, "isolate-peers"))
+    assert case.status is Status.CONTAINED
+    assert set(bench.world.machine("a").labels) == set(bench.world.machine("b").labels) == {"quarantine"}
+    assert bench.world.machine("web").labels == {}
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("a").labels == {"app": "shop", "tier": "front"}
+
+
+def test_every_change_carries_the_mark_of_its_case_and_step(bench: Bench) -> None:
+    case = contained(bench, "isolate-and-close")
+    marks = [sent.mark for sent in bench.world.sent]
+    assert all(mark is not None and mark.case == case.id for mark in marks)
+    assert [mark.step for mark in marks if mark] == [1, 1, 2]
+
+
+# -- approvals -------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_undone_waits_for_a_person_even_in_auto_mode(bench: Bench) -> None:
+    case = bench.settle(bench.open(bench.machine(), "stop"))
+    assert case.status is Status.AWAITING_APPROVAL
+    assert bench.changes() == []
+    bench.desk.approve(case.id, "local:ann")
+    closed = bench.settle(case)
+    assert closed.outcome is Outcome.ONE_WAY_DONE
+    assert bench.world.machine("web").power == "stopped"
+
+
+def test_a_deleted_machine_verifies_as_gone(bench: Bench) -> None:
+    case = bench.settle(bench.open(bench.machine(), "delete"))
+    bench.desk.approve(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.ONE_WAY_DONE
+
+
+def test_an_approval_is_void_when_the_resource_changes(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.ASK)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    shown = case.plan_digest
+    bench.desk.approve(case.id, "local:ann", shown)
+    bench.world.meddle("web", labels={"app": "other"})
+    again = bench.settle(case)
+    assert again.status is Status.AWAITING_APPROVAL
+    assert again.plan_digest != shown
+    assert bench.changes() == []
+    with pytest.raises(Misused, match="look again"):
+        bench.desk.approve(case.id, "local:ann", shown)
+
+
+def test_a_change_of_a_fact_or_a_token_does_not_void_an_approval(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.ASK)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    bench.world.meddle("web", tags={"seen": "yes"})
+    bench.desk.approve(case.id, "local:ann", case.plan_digest)
+    assert bench.settle(case).status is Status.CONTAINED
+
+
+def test_nobody_approves_in_time(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.ASK)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    bench.clock.turn(timedelta(minutes=31))
+    closed = bench.advance(case)
+    assert (closed.status, closed.outcome) == (Status.CLOSED, Outcome.EXPIRED)
+    assert bench.changes() == []
+
+
+def test_an_approval_that_is_used_too_late_asks_again(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.ASK)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    bench.desk.approve(case.id, "local:ann")
+    bench.clock.turn(timedelta(minutes=31))
+    again = bench.settle(case)
+    assert again.status is Status.AWAITING_APPROVAL
+    assert bench.changes() == []
+
+
+def test_denied_is_denied(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.ASK)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    bench.desk.deny(case.id, "local:ann", "a test machine")
+    with pytest.raises(Misused):
+        bench.desk.approve(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.DECLINED
+    assert bench.changes() == []
+
+
+def test_in_observe_mode_not_even_an_approval_acts(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.OBSERVE)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert case.status is Status.PROPOSED and case.plan is not None and case.plan.needed
+    bench.desk.approve(case.id, "local:ann")
+    assert bench.settle(case).status is Status.PROPOSED
+    assert bench.changes() == []
+
+
+def test_a_refusal_by_the_action_is_told_and_no_approval_gets_past_it(bench: Bench) -> None:
+    resource = bench.machine()
+    bench.world.meddle("web", power="stopped")
+    case = bench.settle(bench.open(resource, "isolate"))
+    assert case.status is Status.PROPOSED
+    assert "the machine is stopped" in case.sentence and "fake:machine-capture" in case.sentence
+    bench.desk.approve(case.id, "local:ann")
+    assert bench.settle(case).status is Status.PROPOSED
+    assert bench.changes() == []
+
+
+def test_the_account_pin_compares_where_the_credentials_really_lead(bench: Bench) -> None:
+    bench.world.lands_in = "another"
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert case.outcome is Outcome.REFUSED
+    assert "lead to another" in case.sentence
+    assert bench.changes() == []
+
+
+# -- lost answers, refusals, crashes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["policy.create", "machine.patch_labels"])
+def test_a_lost_answer_is_looked_up(bench: Bench, call: str) -> None:
+    bench.world.fail(call, Fault.LOSE_ANSWER)
+    contained(bench)
+    assert bench.changes() == ["policy.create", "machine.patch_labels"], "what happened is not repeated"
+
+
+@pytest.mark.parametrize("call", ["policy.create", "machine.patch_labels"])
+def test_a_lost_request_is_found_out_and_sent_again(bench: Bench, call: str) -> None:
+    bench.world.fail(call, Fault.LOSE_REQUEST)
+    case = contained(bench)
+    assert bench.changes().count(call) == 2
+    assert "retried" in bench.types(case)
+
+
+@pytest.mark.parametrize("call", ["machine.patch_labels", "policy.delete"])
+@pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.LOSE_REQUEST, Fault.THROTTLE, Fault.TRANSIENT])
+def test_a_release_gets_there_too(bench: Bench, call: str, fault: Fault) -> None:
+    was = bench.machine() and bench.world.machine("web")
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    bench.world.fail(call, fault)
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("web").labels == was.labels
+    assert bench.world.policies() == {}
+
+
+def test_a_throttled_change_waits_and_goes_on(bench: Bench) -> None:
+    bench.world.fail("machine.patch_labels", *[Fault.THROTTLE] * 3)
+    contained(bench)
+    assert bench.world.unmet == {}
+
+
+def test_what_never_works_is_given_to_a_person_after_a_bounded_number_of_tries(bench: Bench) -> None:
+    bench.world.fail("machine.patch_labels", *[Fault.LOSE_REQUEST] * 50)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNKNOWN)
+    assert bench.changes().count("machine.patch_labels") <= 6
+
+
+def test_a_denied_change_says_so_and_what_is_done_stays_done(bench: Bench) -> None:
+    bench.world.denied.add("machine.patch_labels")
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.PERMISSION_MISSING)
+    assert len(bench.world.policies()) == 1, "partial containment is kept, never undone on an error"
+    bench.world.denied.clear()
+    bench.desk.retry(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CONTAINED
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+
+
+def test_a_half_done_containment_can_be_released(bench: Bench) -> None:
+    was = bench.machine() and bench.world.machine("web")
+    bench.world.denied.add("machine.patch_labels")
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    bench.world.denied.clear()
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert (bench.world.machine("web").labels, bench.world.policies()) == (was.labels, {})
+
+
+def test_an_unreachable_provider_is_asked_for_a_while_and_then_a_person(bench: Bench) -> None:
+    bench.world.fail("machine.get", *[Fault.UNREACHABLE] * 500)
+    case = bench.settle(bench.open(bench.machine(), "isolate"), turns=200)
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNREACHABLE)
+    assert bench.clock() - case.opened_at >= timedelta(minutes=5)
+
+
+def test_a_guard_that_fails_is_a_no(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.world.denied.add("identity.get")
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert case.status is Status.NEEDS_HUMAN
+    assert bench.changes() == []
+
+
+def test_an_undeclared_permission_never_goes_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quarantine.testing.fake.machine_isolate import MachineIsolate
+
+    monkeypatch.setattr(MachineIsolate, "permissions", lambda _: ("machine.get",))
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert case.status is Status.NEEDS_HUMAN and "does not declare" in case.sentence
+    assert bench.changes() == []
+
+
+def test_a_defect_in_an_action_stops_the_case_and_not_the_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quarantine.testing.fake.machine_isolate import MachineIsolate
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(MachineIsolate, "apply", broken)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.STUCK)
+    assert "a defect" in case.sentence
+
+
+def test_a_machine_that_vanishes_before_the_act_closes_the_case(bench: Bench) -> None:
+    resource = bench.machine()
+    case = bench.open(resource, "isolate")
+    bench.world.remove("web")
+    assert bench.settle(case).outcome is Outcome.TARGET_GONE
+
+
+def test_another_machine_of_the_same_name_is_not_touched(bench: Bench) -> None:
+    resource = bench.machine()
+    case = bench.open(resource, "isolate")
+    bench.world.remove("web")
+    bench.machine()
+    assert bench.settle(case).outcome is Outcome.TARGET_GONE
+    assert bench.changes() == []
+
+
+def test_a_machine_that_vanishes_while_it_is_held_closes_the_case(bench: Bench) -> None:
+    case = contained(bench)
+    bench.world.remove("web")
+    bench.clock.turn(timedelta(minutes=6))
+    assert bench.advance(case).outcome is Outcome.TARGET_GONE
+
+
+def test_a_change_between_plan_and_act_is_a_conflict_for_a_person(bench: Bench) -> None:
+    resource = bench.machine()
+
+    def meddle() -> None:
+        bench.world.meddle("web", labels={"app": "changed"})
+
+    bench.world.fail("identity.get", meddle)  # after the plan was made, before the intent
+    case = bench.settle(bench.open(resource, "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.CONFLICT)
+    assert bench.changes() == []
+
+
+def test_a_foreign_change_during_an_unknown_outcome_is_for_a_person(bench: Bench) -> None:
+    resource = bench.machine()
+    bench.world.fail("machine.patch_labels", Fault.LOSE_REQUEST)
+
+    def meddle() -> None:
+        bench.world.meddle("web", labels={"somebody": "else"})
+
+    bench.world.fail("policy.create", meddle)
+    case = bench.settle(bench.open(resource, "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNKNOWN)
+
+
+# -- held ----------------------------------------------------------------------------------------------------------
+
+
+def test_drift_asks_a_person_and_a_retry_puts_it_right(bench: Bench) -> None:
+    resource = bench.machine()
+    was = bench.world.machine("web")
+    case = bench.settle(bench.open(resource, "isolate"))
+    bench.world.meddle("web", labels=was.labels)
+    bench.clock.turn(timedelta(minutes=6))
+    drifted = bench.advance(case)
+    assert (drifted.status, drifted.reason) == (Status.NEEDS_HUMAN, Reason.DRIFTED)
+    bench.desk.retry(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CONTAINED
+    first, second = (item.event for item in bench.store.history(case.id) if isinstance(item.event, Intended))
+    assert bench.store.load(case.id).progress(0).before == first.before != second.before
+    bench.desk.release(case.id, "local:ann")
+    bench.settle(case)
+    assert bench.world.machine("web").labels == was.labels
+
+
+def test_drift_is_put_right_by_itself_where_that_is_set(bench_of: MakeBench) -> None:
+    bench = bench_of(watch=Watch(on_drift=OnDrift.REAPPLY))
+    case = contained(bench)
+    bench.world.meddle("web", labels={"app": "shop"})
+    bench.clock.turn(timedelta(minutes=6))
+    assert bench.settle(case).status is Status.CONTAINED
+    assert set(bench.world.machine("web").labels) == {"quarantine"}
+
+
+def test_what_another_changed_meanwhile_stays_and_is_told(bench: Bench) -> None:
+    case = contained(bench)
+    bench.world.meddle("web", labels={**bench.world.machine("web").labels, "owner": "somebody"})
+    bench.desk.release(case.id, "local:ann")
+    closed = bench.settle(case)
+    assert closed.outcome is Outcome.RELEASED
+    assert bench.world.machine("web").labels == {"app": "shop", "tier": "front", "owner": "somebody"}
+    assert [item.path for item in closed.progress(0).kept] == [("labels", "owner")]
+
+
+def test_kept_is_the_new_normal(bench: Bench) -> None:
+    case = contained(bench)
+    bench.desk.keep(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.KEPT
+    assert set(bench.world.machine("web").labels) == {"quarantine"}
+
+
+def test_a_second_playbook_with_the_same_action_is_merged(bench: Bench) -> None:
+    first = contained(bench)
+    bench.world.meddle("web", labels={"app": "again"})
+    second = bench.settle(bench.open(Case.model_validate(first).resource, "isolate-and-close"))
+    assert second.outcome is Outcome.MERGED
+    assert first.id in second.sentence
+
+
+# -- by hand -------------------------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_one_way_cannot_approve_it_alone(bench: Bench) -> None:
+    case = open_by_hand(bench, "stop")
+    assert bench.settle(case).status is Status.AWAITING_APPROVAL
+    with pytest.raises(Misused, match="somebody else"):
+        bench.desk.approve(case.id, "local:ann")
+    bench.desk.approve(case.id, "local:bob")
+    assert bench.settle(case).outcome is Outcome.ONE_WAY_DONE
+
+
+def test_alone_it_works_where_that_is_set_and_the_record_says_so(bench_of: MakeBench) -> None:
+    bench = bench_of(approvals=Approvals(second_person=False))
+    case = open_by_hand(bench, "stop")
+    assert bench.settle(case).outcome is Outcome.ONE_WAY_DONE
+    allowed = next(item.event for item in bench.store.history(case.id) if item.event.type == "allowed")
+    assert any("second_person is off" in sentence for sentence in allowed.sentences)
+
+
+def test_what_a_person_asks_for_by_hand_needs_no_second_yes(bench_of: MakeBench) -> None:
+    bench = bench_of(mode=Mode.ASK)
+    assert bench.settle(open_by_hand(bench, "isolate")).status is Status.CONTAINED
+
+
+def open_by_hand(bench: Bench, name: str) -> Case:
+    from quarantine.case import Opened
+    from quarantine.model import Finding
+
+    found = Finding(source="hand", id=f"hand-{name}", type=name, resource=bench.machine(), seen_at=bench.clock())
+    chosen = bench.shelf.find(name)
+    opened = Opened(finding=found, playbook=name, playbook_digest=chosen.digest, requested=True)
+    return bench.store.open(opened, by="local:ann", at=bench.clock())
+
+
+# -- the kill switch ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["all", "everything", "provider:fake", "playbook:isolate", "source:detector"])
+def test_a_kill_switch_holds_the_case(bench: Bench, scope: str) -> None:
+    bench.store.switch(scope, True, "exercise", "local:ann", bench.clock())
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert case.status is Status.PROPOSED and "kill switch" in case.sentence
+    assert bench.changes() == []
+    bench.store.switch(scope, False, "", "local:ann", bench.clock())
+    bench.desk.retry(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CONTAINED
+
+
+def test_a_kill_switch_of_another_scope_does_not(bench: Bench) -> None:
+    bench.store.switch("provider:aws", True, "", "local:ann", bench.clock())
+    assert bench.settle(bench.open(bench.machine(), "isolate")).status is Status.CONTAINED
+
+
+def test_the_gate_stops_between_two_changes(bench: Bench) -> None:
+    def kill() -> None:
+        bench.store.switch("all", True, "", "local:ann", bench.clock())
+
+    bench.world.fail("policy.create", kill)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
+    assert bench.changes() == ["policy.create"]
+
+
+@pytest.mark.parametrize(("scope", "goes_on"), [("all", True), ("everything", False)])
+def test_a_release_goes_on_unless_everything_is_stopped(bench: Bench, scope: str, goes_on: bool) -> None:
+    case = contained(bench)
+    bench.store.switch(scope, True, "", "local:ann", bench.clock())
+    bench.desk.release(case.id, "local:ann")
+    closed = bench.settle(case)
+    assert (closed.outcome is Outcome.RELEASED) is goes_on
+    assert (closed.reason is Reason.STOPPED) is not goes_on
+
+
+# -- time ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_old_finding_waits_for_a_person(bench: Bench) -> None:
+    old = bench.clock() - timedelta(hours=2)
+    case = bench.settle(bench.open(bench.machine(), "isolate", seen_at=old))
+    assert case.status is Status.PROPOSED and "last seen" in case.sentence
+
+
+def test_two_workers_never_carry_one_case_at_the_same_time(bench: Bench) -> None:
+    case = bench.open(bench.machine(), "isolate")
+    other = bench.worker()
+
+    def try_it() -> None:
+        assert other.advance(case.id) is None
+
+    bench.world.fail("policy.create", try_it)
+    assert bench.settle(case).status is Status.CONTAINED
+    assert bench.world.unmet == {}
