@@ -96,7 +96,7 @@ class Worker:
 
 def _dead(owner: str, we: str) -> bool:
     """Was this the name of a process of this machine that certainly does not run any more?"""
-    host, pid, token = (owner.rsplit(":", 2) + ["", ""])[:3]
+    host, pid, token = [*owner.rsplit(":", 2), "", ""][:3]
     our_host, our_pid, our_token = we.rsplit(":", 2)
     if host != our_host or not pid.isdigit() or token == our_token:
         return False

@@ -102,9 +102,7 @@ def test_the_wheel_holds_every_playbook(wheel: Path) -> None:
     folder = "quarantine/_playbooks/"
     with zipfile.ZipFile(wheel) as archive:
         shipped = {
-            name.removeprefix(folder): archive.read(name)
-            for name in archive.namelist()
-            if name.startswith(folder)
+            name.removeprefix(folder): archive.read(name) for name in archive.namelist() if name.startswith(folder)
         }
     assert playbooks()
     assert {name: data for name, data in shipped.items() if name.endswith(".yaml")} == {

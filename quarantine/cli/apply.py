@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @options.everywhere
 @click.pass_context
 def command(ctx: click.Context, file: Path, wait: timedelta, form: str) -> None:
-    """Do exactly a plan that `quarantine plan --out` saved, or say what changed since.
+    """Do exactly the plan that `plan --out` saved.
 
-    For a playbook that can be undone, this is the approval.
+    If the resource or the playbook changed since, it says so and does nothing. For a playbook that can be undone, this
+    is the approval.
     """
     app = options.load_app(ctx)
     from quarantine.cli import acting, dry_run, hand, plan_file

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.group("audit")
+@options.everywhere
 def command() -> None:
     """Check the record of everything that was done."""
 

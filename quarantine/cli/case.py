@@ -18,6 +18,7 @@ STATUSES = (
 
 
 @click.group("case")
+@options.everywhere
 def command() -> None:
     """Look at cases, and decide. An id may be abbreviated."""
 

@@ -42,11 +42,9 @@ def show_list(screen: Screen, lines: Sequence[Line], now: datetime) -> None:
     if screen.fits([tuple(Text(title) for title in header), *rows]):
         screen.table(header, rows)
         return
-    top = max(row[1].cell_len for row in rows)
-    for case, status, severity, playbook, resource, old in rows:
-        gap = " " * (top - status.cell_len + 2)
-        screen.line(case, "  ", status, gap, severity, " " * (13 - severity.cell_len + 2), old)
-        screen.prose(joined(resource, Text("  "), Text(playbook.plain, "dim")), " " * (case.cell_len + 2))
+    under = [joined(resource, Text(f"  {playbook.plain}", "dim")) for _, _, _, playbook, resource, _ in rows]
+    short = [(case, status, severity, old) for case, status, severity, _, _, old in rows]
+    screen.table(("CASE", "STATUS", "SEVERITY", "AGE"), short, under)
 
 
 def show_case(screen: Screen, case: Case, events: Sequence[Recorded], now: datetime) -> None:
@@ -104,12 +102,12 @@ def show_next(screen: Screen, case: Case) -> None:
 
 def _facts(case: Case, events: Sequence[Recorded], now: datetime) -> list[tuple[str, Text]]:
     finding = case.finding
-    reports = "once" if case.findings == 1 else f"{case.findings} times"
+    reports = "" if case.findings == 1 else f", {case.findings} times"
     allowed = next((item.event for item in reversed(events) if isinstance(item.event, Allowed)), None)
     kept = [item for progress in case.steps.values() if progress.stage is Stage.RELEASED for item in progress.kept]
     return [
         ("finding", safe(" ".join(part for part in (finding.type, finding.title) if part) or finding.id)),
-        ("reported", safe(f"by {finding.source} {reports}, seen {_when(finding.seen_at, now)}")),
+        ("reported", safe(f"by {finding.source}{reports}, seen {_when(finding.seen_at, now)}")),
         ("resource", safe(case.resource.uid if case.resource.uid not in (None, case.resource.id) else "")),
         ("opened", safe(f"by {case.opened_by}, {_when(case.opened_at, now)}")),
         ("approved", safe(f"by {case.consent.by}, plan {case.consent.digest[:12]}") if case.consent else Text("")),
@@ -124,16 +122,9 @@ def _show_evidence(screen: Screen, events: Sequence[Recorded]) -> None:
     if not kept:
         return
     _title(screen, "Evidence")
-    rows = [
-        (
-            safe(item.name),
-            safe(item.media_type, "dim"),
-            Text(f"{item.size} bytes"),
-            Text(f"sha256 {item.sha256}", "dim"),
-        )
-        for item in kept
-    ]
-    screen.table((), rows, indent=2)
+    for item in kept:
+        screen.line("  ", safe(item.name), safe(f"  {item.media_type}, {item.size} bytes", "dim"))
+        screen.line(Text(f"    sha256 {item.sha256}", "dim"))
 
 
 def _title(screen: Screen, title: str) -> None:

@@ -1,7 +1,6 @@
 """quarantine completion"""
 
 import click
-from click.shell_completion import get_completion_class
 
 from quarantine.cli import options
 
@@ -14,6 +13,8 @@ from quarantine.cli import options
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
     """Write the script that completes commands in a shell."""
+    from click.shell_completion import get_completion_class
+
     completion = get_completion_class(shell)
     assert completion is not None  # noqa: S101 - click has all three
     root = ctx.find_root()

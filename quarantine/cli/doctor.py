@@ -20,9 +20,9 @@ COLUMNS = ("verdict", "subject", "message", "fix")
 @options.everywhere
 @click.pass_context
 def command(ctx: click.Context, form: str) -> None:
-    """Can this installation do its work? Each line says what to do about it.
+    """Can this installation do its work?
 
-    Only reads. Exit 6 if something fails.
+    Each line says what to do about it. Only reads. Exit 6 if something fails.
     """
     app = options.load_app(ctx)
     from quarantine.cli.output import listing

@@ -10,8 +10,8 @@ from quarantine.app import App
 from quarantine.cli import hand, output
 from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.hand import Request
-from quarantine.cli.plan_view import show_judgement, show_plan, total
-from quarantine.cli.screen import Screen, stderr, stdout
+from quarantine.cli.plan_view import show_plan, show_subject, total
+from quarantine.cli.screen import Screen, safe, stderr, stdout
 from quarantine.guard import Hold, Judgement
 from quarantine.plan import Plan
 
@@ -65,13 +65,12 @@ def show(dry: DryRun, form: str, next_command: str) -> None:
     if form == "table" and dry.plan.needed:
         screen = stderr()
         screen.blank()
-        screen.line(Text("Next  ", "dim"), Text(next_command))
+        screen.line(Text("Next  ", "dim"), safe(next_command))  # never broken: it is copied
 
 
 def table(screen: Screen, dry: DryRun) -> None:
-    show_plan(screen, dry.plan, dry.plan.digest)
-    if dry.plan.needed:
-        show_judgement(screen, dry.judgement)
+    show_subject(screen, dry.plan)
+    show_plan(screen, dry.plan, dry.plan.digest, dry.judgement)
     screen.blank()
     screen.line(Text(total(dry.plan), "bold"), Text("   nothing was changed", "dim"))
 

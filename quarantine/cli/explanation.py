@@ -8,10 +8,10 @@ from rich.text import Text
 from quarantine.app import App
 from quarantine.case import Opened, Status
 from quarantine.cli import hand
-from quarantine.cli.plan_view import show_judgement, show_plan, total
+from quarantine.cli.plan_view import show_plan, show_subject, total
 from quarantine.cli.screen import Screen, joined, moment, safe, severity_text
 from quarantine.errors import NotFound, QuarantineError
-from quarantine.guard import Judgement
+from quarantine.guard import Hold, Judgement, Refuse
 from quarantine.intake import STICKY
 from quarantine.match import Trial
 from quarantine.model import Finding
@@ -114,9 +114,8 @@ def show(screen: Screen, found: Explanation) -> None:
     _show_trials(screen, found)
     if found.plan is not None:
         screen.blank()
-        show_plan(screen, found.plan, found.plan.digest)
-        if found.judgement is not None and found.plan.needed:
-            show_judgement(screen, found.judgement)
+        show_subject(screen, found.plan)
+        show_plan(screen, found.plan, found.plan.digest, found.judgement)
     screen.blank()
     _show_verdict(screen, found)
 
@@ -145,6 +144,12 @@ def _show_verdict(screen: Screen, found: Explanation) -> None:
     elif found.plan is not None and not found.plan.needed:
         screen.prose(Text("nothing to do: it shows the target already", "green"), lead)
     elif found.judgement is not None and found.judgement.stopped is not None:
-        screen.prose(safe(f"it would not act by itself ({found.judgement.guard})", "yellow"), lead)
+        screen.prose(safe(f"{_would(found.judgement.stopped)} ({found.judgement.guard})", "yellow"), lead)
     elif found.plan is not None:
         screen.prose(safe(f"it would act at once: {total(found.plan)}", "green"), lead)
+
+
+def _would(stopped: Hold | Refuse) -> str:
+    if isinstance(stopped, Refuse):
+        return "a case would be opened and refused"
+    return "a case would be opened, and a person asked" if stopped.asks else "a case would be opened, and held"

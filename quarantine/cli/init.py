@@ -12,9 +12,9 @@ from quarantine.errors import Misconfigured, Misused
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @options.everywhere
 def command(folder: Path) -> None:
-    """Write a commented config.yaml into FOLDER, here if left out.
+    """Write a commented config.yaml.
 
-    It runs as it is: in observe mode, without a provider, touching nothing.
+    Into FOLDER, here if left out. It runs as it is: in observe mode, without a provider, touching nothing.
     """
     path = folder / "config.yaml"
     try:

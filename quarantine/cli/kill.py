@@ -22,9 +22,10 @@ class Scope(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         kind, colon, name = str(value).partition(":")
-        if value in ("all", "everything") or (kind in ("provider", "playbook", "source") and colon and name):
-            return str(value)
-        self.fail(f"'{value}': write all, everything, provider:NAME, playbook:NAME or source:NAME", param, ctx)
+        narrow = kind in ("provider", "playbook", "source") and colon and name
+        if value not in ("all", "everything") and not narrow:
+            self.fail(f"'{value}': write all, everything, provider:NAME, playbook:NAME or source:NAME", param, ctx)
+        return str(value)
 
 
 def scoped(command: Any) -> Any:
@@ -39,6 +40,7 @@ def scoped(command: Any) -> Any:
 
 
 @click.group("kill")
+@options.everywhere
 def command() -> None:
     """Stop containments at once, or let them go on."""
 

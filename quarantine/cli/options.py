@@ -31,23 +31,22 @@ class Setting:
 def everywhere(command: Command) -> Command:
     """--config and --debug: before the verb and after it."""
     command = click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        envvar="QUARANTINE_CONFIG",
-        show_envvar=True,
-        expose_value=False,
-        is_eager=True,
-        callback=_keep_config,
-        help="Configuration; ./config.yaml if left out.",
-    )(command)
-    return click.option(
         "--debug",
         is_flag=True,
         expose_value=False,
         is_eager=True,
         callback=_keep_debug,
-        help="Log, and show tracebacks.",
+        help="Log to stderr, and show tracebacks.",
+    )(command)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        envvar="QUARANTINE_CONFIG",
+        expose_value=False,
+        is_eager=True,
+        callback=_keep_config,
+        help="Configuration: else $QUARANTINE_CONFIG, else ./config.yaml.",
     )(command)
 
 
@@ -134,9 +133,10 @@ def formatted(command: Command) -> Command:
 
 def reasoned(required: bool = False) -> Callable[[Command], Command]:
     """--reason"""
-    return click.option(
-        "--reason", required=required, default="" if not required else None, help="Goes into the record."
-    )
+    help_text = "Goes into the record."
+    if required:
+        return click.option("--reason", required=True, help=help_text)
+    return click.option("--reason", default="", help=help_text)
 
 
 def waiting(command: Command) -> Command:

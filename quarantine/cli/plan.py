@@ -25,7 +25,7 @@ def command(
     detailed_exitcode: bool,
     form: str,
 ) -> None:
-    """Show what would be done, and save it, so that exactly this is done later."""
+    """Show what would be done; with --out, save it for `apply`."""
     app = options.load_app(ctx)
     from quarantine.cli import dry_run, hand, plan_file
 

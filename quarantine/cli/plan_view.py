@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from quarantine.cli.screen import Screen, joined, safe, value_text
-from quarantine.guard import Judgement
+from quarantine.guard import Hold, Judgement
 from quarantine.plan import Nature, Plan, PlannedStep
 from quarantine.state import Difference
 
@@ -14,28 +14,31 @@ _STYLES = {"+": "green", "~": "yellow", "-": "red"}
 _NATURES = {Nature.CAPTURE: "evidence", Nature.REVERSIBLE: "can be undone", Nature.ONE_WAY: "cannot be undone"}
 
 
-def show_plan(screen: Screen, plan: Plan, digest: str) -> None:
-    """Head, steps, permissions."""
-    screen.line(safe(plan.playbook, "bold"), "  on  ", safe(plan.resource, "bold"))
+def show_subject(screen: Screen, plan: Plan) -> None:
+    """Which playbook on what."""
+    screen.prose(safe(plan.resource, "bold"), joined(safe(plan.playbook, "bold"), "  on  "))
+
+
+def show_plan(screen: Screen, plan: Plan, digest: str, judgement: Judgement | None = None) -> None:
+    """Its digest, its steps, what is needed for it; and what the guards say, if they were asked."""
     screen.line(Text(f"plan {digest[:12]}", "dim"))
     for step in plan.steps:
         screen.blank()
         _show_step(screen, plan, step)
     permissions = sorted({permission for step in plan.steps for permission in step.permissions})
-    if permissions:
-        screen.blank()
-        screen.prose(safe(", ".join(permissions), "dim"), Text("  needs  ", "dim"))
+    facts = [("needs", safe(", ".join(permissions), "dim"))]
+    if judgement is not None and plan.needed:
+        facts.append((judgement.guard or "guards", _said(judgement)))
+    screen.blank()
+    screen.facts(facts, indent=2)
 
 
-def show_judgement(screen: Screen, judgement: Judgement) -> None:
-    """What the guards say: the one that stops it, else that all agree."""
-    if judgement.stopped is None:
-        lead = Text("  guards  ", "green")
-        screen.prose(safe(f"all {len(judgement.allowed)} say yes"), lead)
-        return
-    holds = "passable" if getattr(judgement.stopped, "asks", False) else "stopped"
-    style = "yellow" if holds == "passable" else "red"
-    screen.prose(safe(judgement.stopped.sentence), joined(Text(f"  {judgement.guard}  ", style)))
+def _said(judgement: Judgement) -> Text:
+    """The guard that stops it, else that all agree."""
+    stopped = judgement.stopped
+    if stopped is None:
+        return Text(f"all {len(judgement.allowed)} say yes", "green")
+    return safe(stopped.sentence, "yellow" if isinstance(stopped, Hold) else "red")
 
 
 def total(plan: Plan) -> str:
@@ -45,16 +48,8 @@ def total(plan: Plan) -> str:
     to_do = sum(step.needed and step.refusal is None for step in acts)
     already = sum(not step.needed and step.refusal is None for step in acts)
     captures = len(plan.steps) - len(acts)
-    return ", ".join(
-        part
-        for part in (
-            f"{to_do} to contain",
-            f"{already} contained already",
-            f"{refused} cannot work here",
-            f"{captures} to keep as evidence" if captures else "",
-        )
-        if part
-    )
+    others = ((already, "contained already"), (refused, "cannot work here"), (captures, "to keep as evidence"))
+    return ", ".join([f"{to_do} to contain", *(f"{count} {what}" for count, what in others if count)])
 
 
 def changes(differences: tuple[Difference, ...]) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ COLUMNS = ("name", "resource", "severity", "approval", "actions", "origin", "des
 
 
 @click.group("playbook")
+@options.everywhere
 def command() -> None:
     """What is answered, and how."""
 
@@ -96,11 +97,15 @@ def _show_list(playbooks: list["Playbook"]) -> None:
             safe(playbook.match.resource),
             severity_text(playbook.match.severity),
             Text("always asks" if playbook.approval == "required" else "by mode", "dim"),
-            safe(playbook.description),
         )
         for playbook in playbooks
     ]
-    stdout().table(("PLAYBOOK", "RESOURCE", "FROM", "APPROVAL", "WHAT IT DOES"), rows)
+    screen, header = stdout(), ("PLAYBOOK", "RESOURCE", "FROM", "APPROVAL")
+    told = [(*row, safe(playbook.description)) for row, playbook in zip(rows, playbooks, strict=True)]
+    if screen.fits(told):
+        screen.table((*header, "WHAT IT DOES"), told)
+        return
+    screen.table(header, rows, [safe(playbook.description) for playbook in playbooks])
 
 
 def _show(shelf: "Shelf", playbook: "Playbook", permissions: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from quarantine.cli import exit_code, options
 from quarantine.cli.exit_code import ExitCode
 from quarantine.errors import QuarantineError
-from quarantine.text import safe_text
+from quarantine.text import closest, safe_text
 
 # Each verb is `command` in the module of its name.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -33,6 +34,15 @@ class Program(click.Group):
         command: click.Command = import_module(f"quarantine.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            # click looks for similar words among commands that are loaded, and here none is.
+            raise click.UsageError(f"No such command '{safe_text(args[0], 50)}'.{closest(args[0], known)}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, verbs in SECTIONS.items():
             commands = [(verb, self.get_command(ctx, verb)) for verb in verbs]
@@ -45,7 +55,8 @@ class Program(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 # A terminal that cannot show a character gets its escape, never a traceback.
-                stream.reconfigure(errors="backslashreplace")
+                with suppress(OSError):
+                    stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -104,8 +115,8 @@ def _is_database_error(error: Exception) -> bool:
 @click.group(
     cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 internal, 2 usage, 3 work pending, 4 authentication, 5 waiting for approval, "
-    "6 partly failed, 7 stopped by a guard, 130 interrupted.",
+    epilog="\b\nExit codes: 0 done, 1 internal, 2 usage, 3 work pending, 4 authentication,\n"
+    "5 waiting for approval, 6 partly failed, 7 stopped by a guard, 130 interrupted.",
 )
 @options.everywhere
 def program() -> None:

@@ -45,7 +45,7 @@ def command(
     detailed_exitcode: bool,
     form: str,
 ) -> None:
-    """Contain one resource by hand. Shows what would be done, unless --apply is given."""
+    """Contain one resource by hand; without --apply, only show how."""
     app = options.load_app(ctx)
     from quarantine.cli import acting, dry_run, hand
 

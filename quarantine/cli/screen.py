@@ -43,7 +43,7 @@ class Screen:
             highlight=False,
             emoji=False,
             force_terminal=None if looked_at else False,
-            no_color=not colourful(stream),
+            color_system="auto" if colourful(stream) else None,  # None: no bold and no dim either
             width=None if looked_at else WIDE,
         )
         self.width: int = self._console.width
@@ -67,19 +67,26 @@ class Screen:
     def fits(self, rows: Sequence[Sequence[Text]]) -> bool:
         return sum(_widths(rows)) + 2 * (len(rows[0]) - 1 if rows else 0) <= self.width
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[Text]], indent: int = 0) -> None:
-        """Columns as wide as they need to be. The last one is cut if the line would not fit."""
+    def table(
+        self, header: Sequence[str], rows: Sequence[Sequence[Text]], under: Sequence[Text] = (), indent: int = 0
+    ) -> None:
+        """Columns as wide as they need to be; the last one is cut if the line would not fit. With `under`, what
+        belongs to each row wraps on lines below it."""
         lines = [tuple(Text(title, "dim") for title in header), *rows] if header else list(rows)
         widths = _widths(lines)
-        for cells in lines:
-            line = Text(" " * indent)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-                last = number == len(cells) - 1
-                if last and line.cell_len + cell.cell_len > self.width:
-                    cell = shortened(cell, max(8, self.width - line.cell_len))
-                line.append_text(cell)
-                line.append("" if last else " " * (width - cell.cell_len + 2))
-            self.line(line)
+        below = [Text(""), *under] if header and under else list(under)
+        for number, cells in enumerate(lines):
+            self.line(self._row(cells, widths, indent))
+            if below and below[number].plain:
+                self.prose(below[number], " " * (indent + 4))
+
+    def _row(self, cells: Sequence[Text], widths: Sequence[int], indent: int) -> Text:
+        line = Text(" " * indent)
+        for cell, width in zip(cells[:-1], widths, strict=False):
+            line.append_text(cell)
+            line.append(" " * (width - cell.cell_len + 2))
+        line.append_text(shortened(cells[-1], max(8, self.width - line.cell_len)))
+        return line
 
     def facts(self, facts: Iterable[tuple[str, Text]], indent: int = 0) -> None:
         """Names on the left, dim; what they are on the right, wrapped."""

@@ -39,6 +39,7 @@ from quarantine.case import (
 from quarantine.cli.screen import Screen, gap, safe, value_text
 from quarantine.model import Value
 from quarantine.state import Difference
+from quarantine.text import safe_text
 
 _STYLES: dict[type[Value], str] = {
     Held: "yellow",
@@ -88,9 +89,9 @@ def about(recorded: Recorded) -> str:
         case Captured():
             return _many(len(event.evidence), "artifact") + " kept"
         case Intended():
-            return f"{event.action} on {event.resource}"
+            return f"{event.action} on {event.resource.id}"
         case Changed():
-            return f"{event.call}, receipt {event.receipt or event.operation or 'none'}"
+            return f"{event.call}, receipt {safe_text(event.receipt or event.operation or 'none', 24)}"
         case Applied():
             return "every call went through"
         case Probed():
@@ -104,7 +105,7 @@ def about(recorded: Recorded) -> str:
         case ReleaseRequested():
             return _because("everything goes back", event.reason)
         case ReleaseIntended():
-            return _keeping(f"{event.action} on {event.resource}", event.kept)
+            return _keeping(f"{event.action} on {event.resource.id}", event.kept)
         case Released():
             return _keeping("read back, and as before", event.kept)
         case EffectArrivedLate():
@@ -147,14 +148,14 @@ class Timeline:
     def add(self, recorded: Recorded) -> None:
         lead = Text(self._indent)
         if self._clock:
-            new_day = self._last is None or self._last.date() != recorded.at.date()
-            lead.append(f"{recorded.at:%Y-%m-%d} " if new_day else " " * 11, "dim")
+            if self._last is None or self._last.date() != recorded.at.date():
+                self._screen.line(self._indent, Text(f"{recorded.at:%Y-%m-%d}, in UTC", "dim"))
             lead.append(f"{recorded.at:%H:%M:%S} ")
             passed = "" if self._last is None else gap(recorded.at - self._last)
-            lead.append(f"{passed:>9}  ", "dim")
+            lead.append(f"{passed:>8}  ", "dim")
         else:
             since = 0.0 if self._first is None else (recorded.at - self._first).total_seconds()
-            lead.append(f"{since:7.2f} s  ", "dim")
+            lead.append(f"{since:6.2f} s  ", "dim")
         self._first, self._last = self._first or recorded.at, recorded.at
         word = verb(recorded.event)
         lead.append_text(word)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.everywhere
 @click.pass_context
 def command(ctx: click.Context, paths: tuple[Path, ...]) -> None:
-    """Check the configuration and all playbooks, or only these playbook files.
+    """Check the configuration and all playbooks, or single playbook files.
 
     Asks no provider. Every mistake is named with file, line and column.
     """

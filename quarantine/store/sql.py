@@ -141,7 +141,7 @@ class Store:
         with self._read() as connection:
             return {name: str(connection.execute(text(f"{ask} {name}")).scalar()) for name in names}
 
-    # -- the schema --------------------------------------------------------------------------------------------
+    # -- the schema ------------------------------------------------------------------------------------------
 
     def migrate(self) -> None:
         """Bring the tables up to date. Raises Misconfigured if they are newer than this program, or unreachable."""
@@ -176,7 +176,7 @@ class Store:
                 connection.execute(insert(schema.installation).values(name="id", value=found))
             return str(found)
 
-    # -- cases and events ----------------------------------------------------------------------------------------
+    # -- cases and events ------------------------------------------------------------------------------------
 
     def open(self, opened: Opened, by: str, at: datetime) -> Case:
         """A new case, due at once. Raises Moved if a live case of this resource and playbook is there already."""
@@ -322,7 +322,7 @@ class Store:
         with self._read() as connection:
             return [str(case_id) for case_id in connection.execute(query).scalars()]
 
-    # -- leases ------------------------------------------------------------------------------------------------------
+    # -- leases ----------------------------------------------------------------------------------------------
 
     def claim(self, owner: str, span: timedelta, case_id: str | None = None) -> Lease | None:
         """The lease on a due case, or on `case_id` whether due or not; None if there is none or it is taken."""
@@ -394,7 +394,7 @@ class Store:
             due = connection.execute(query).scalar()
         return None if due is None else _moment(due)
 
-    # -- intake --------------------------------------------------------------------------------------------------------
+    # -- intake ----------------------------------------------------------------------------------------------
 
     def receive(self, deliveries: Sequence[Delivery]) -> list[bool]:
         """Store deliveries in one transaction; for each, whether it is new. Durable when this returns."""
@@ -461,7 +461,7 @@ class Store:
         with self._write("remember") as connection:
             _remember(connection, finding, case_id, at)
 
-    # -- guards' facts ---------------------------------------------------------------------------------------------------
+    # -- guards' facts ---------------------------------------------------------------------------------------
 
     def switches(self) -> list[Switch]:
         """Every kill switch that is on."""
@@ -483,7 +483,7 @@ class Store:
             rows = connection.execute(query).all()
         return sorted(_moment(row.at) for row in rows if row.account == account), len(rows)
 
-    # -- the scheduler's rows --------------------------------------------------------------------------------------------
+    # -- the scheduler's rows --------------------------------------------------------------------------------
 
     def take_slot(self, source: str, slot: datetime) -> bool:
         """Is this replica the one that runs `source` for this slot?"""
@@ -504,7 +504,7 @@ class Store:
             connection.execute(delete(schema.cursors).where(schema.cursors.c.name == name))
             connection.execute(insert(schema.cursors).values(name=name, cursor=cursor, at=at.timestamp()))
 
-    # -- below ---------------------------------------------------------------------------------------------------------
+    # -- below -----------------------------------------------------------------------------------------------
 
     @contextmanager
     def _write(self, name: str) -> Iterator[Connection]:

@@ -33,7 +33,8 @@ class Aws:
         s3 = self.moto.client("s3")
         s3.create_bucket(Bucket=bucket)
         s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
-        statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+        objects = f"arn:aws:s3:::{bucket}/*"
+        statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": objects}
         s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
         return bucket
 

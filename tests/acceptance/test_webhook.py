@@ -157,9 +157,7 @@ def test_an_alert_of_falco_isolates_the_pod_and_a_release_gives_it_back(
     product.assert_whole()
 
 
-def test_a_pod_that_another_policy_keeps_open_is_not_reported_isolated(
-    cluster: Cluster, on_kubernetes: Start
-) -> None:
+def test_a_pod_that_another_policy_keeps_open_is_not_reported_isolated(cluster: Cluster, on_kubernetes: Start) -> None:
     cluster.api.make_pod(cluster.namespace, "web-1", {"app": "web"})
     spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}
     path = f"/apis/networking.k8s.io/v1/namespaces/{cluster.namespace}/networkpolicies"

@@ -383,6 +383,16 @@ def test_guardduty_samples_are_known(service: dict[str, Any]) -> None:
     assert one(changed(KEY, service=service, resource=TASK_REPLY["Resource"]), guardduty).sample
 
 
+@pytest.mark.parametrize("value", ["not json", "[" * 100_000, "[]", '"sample"', ""])
+def test_further_information_that_is_no_json_is_no_sample(value: str) -> None:
+    assert not one(changed(TASK_REPLY, Service={"AdditionalInfo": {"Value": value}}), guardduty).sample
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-13-01", ""])
+def test_a_time_that_cannot_be_is_passed_over(when: str) -> None:
+    assert one(changed(CONTROL, LastObservedAt=when)).seen_at == datetime(2026, 3, 2, 11, 30, 55, tzinfo=UTC)
+
+
 def test_a_sample_is_known_by_its_title() -> None:
     assert one(changed(TASK_REPLY, Title="[SAMPLE] something"), guardduty).sample
 

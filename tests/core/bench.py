@@ -1,4 +1,4 @@
-"""A whole installation in memory and one file: engine, store, guards and the fake platform, on a clock that tests turn."""
+"""A whole installation on one file: engine, store, guards and the fake platform, on a clock that tests turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -106,7 +106,8 @@ class Bench:
         )
 
     def machine(self, name: str = "web") -> Resource:
-        return self.world.add(name, labels={"app": "shop", "tier": "front"}, ports={"22": EVERYONE, "443": "10.0.0.0/8"})
+        ports = {"22": EVERYONE, "443": "10.0.0.0/8"}
+        return self.world.add(name, labels={"app": "shop", "tier": "front"}, ports=ports)
 
     def open(self, resource: Resource, name: str, by: str = "source:detector", **changes: Any) -> Case:
         """A case under the playbook of this name, from a finding of now."""

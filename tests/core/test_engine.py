@@ -220,8 +220,9 @@ def test_a_lost_request_is_found_out_and_sent_again(bench: Bench, call: str) -> 
 @pytest.mark.parametrize("call", ["machine.patch_labels", "policy.delete"])
 @pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.LOSE_REQUEST, Fault.THROTTLE, Fault.TRANSIENT])
 def test_a_release_gets_there_too(bench: Bench, call: str, fault: Fault) -> None:
-    was = bench.machine() and bench.world.machine("web")
-    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    resource = bench.machine()
+    was = bench.world.machine("web")
+    case = bench.settle(bench.open(resource, "isolate"))
     bench.world.fail(call, fault)
     bench.desk.release(case.id, "local:ann")
     assert bench.settle(case).outcome is Outcome.RELEASED
@@ -255,9 +256,10 @@ def test_a_denied_change_says_so_and_what_is_done_stays_done(bench: Bench) -> No
 
 
 def test_a_half_done_containment_can_be_released(bench: Bench) -> None:
-    was = bench.machine() and bench.world.machine("web")
+    resource = bench.machine()
+    was = bench.world.machine("web")
     bench.world.denied.add("machine.patch_labels")
-    case = bench.settle(bench.open(bench.machine(), "isolate"))
+    case = bench.settle(bench.open(resource, "isolate"))
     bench.world.denied.clear()
     bench.desk.release(case.id, "local:ann")
     assert bench.settle(case).outcome is Outcome.RELEASED

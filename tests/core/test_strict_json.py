@@ -1,5 +1,6 @@
 """What the door takes for JSON: the same to every parser, or nothing."""
 
+import contextlib
 import json
 
 import pytest
@@ -24,18 +25,14 @@ def test_every_plain_object_comes_back(record: dict[str, object]) -> None:
 
 @given(body=st.binary(max_size=100))
 def test_whatever_comes_it_is_an_object_or_malformed(body: bytes) -> None:
-    try:
+    with contextlib.suppress(Malformed):
         assert isinstance(strict_json(body), dict)
-    except Malformed:
-        pass
 
 
 @given(text=st.text('{}[]":,\\u0d8nulNaIfity1e9-. ', max_size=60))
 def test_whatever_looks_like_json_is_an_object_or_malformed(text: str) -> None:
-    try:
+    with contextlib.suppress(Malformed):
         assert isinstance(strict_json(text.encode()), dict)
-    except Malformed:
-        pass
 
 
 @pytest.mark.parametrize(
