@@ -199,7 +199,8 @@ class ReversibleContract(_ActionContract):
         assert isinstance(before, State) and isinstance(target, State) and isinstance(meddled, State)
         assert meddled.part() != target.part(), "the stranger must change a managed value"
         merged, kept = three_way(before, target, meddled)
-        assert kept, "a change by somebody else must be reported"
+        put_back = meddled.part() == before.part()  # a single boolean has no third value: then there is nothing to keep
+        assert kept or put_back, "a change by somebody else must be reported"
         setting.apply(merged)
         after = setting.observe()
         assert isinstance(after, State) and after.part() == merged.part()

@@ -84,7 +84,7 @@ class Product:
     # -- the process ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "quarantine.cli", "serve", "--config", self.config]
+        command: list[str | Path] = [sys.executable, "-m", "quarantine.cli", "serve", "--config", self.config]
         self._server = Process(command, self._log, self._environment)
         self._server.wait_ready(self._answers, seconds=30)
 

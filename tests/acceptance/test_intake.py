@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -118,12 +119,10 @@ def test_an_account_that_is_not_configured_is_refused_and_says_what_to_do(aws: A
 
 
 @pytest.mark.parametrize(
-    ("changes", "seconds_old"),
-    [({"Workflow": {"Status": "SUPPRESSED"}}, 0), ({"RecordState": "ARCHIVED"}, 0), ({"Sample": True}, 0)],
+    "changes",
+    [{"Workflow": {"Status": "SUPPRESSED"}}, {"RecordState": "ARCHIVED"}, {"Sample": True}],
 )
-def test_a_finding_that_is_not_real_any_more_opens_nothing(
-    aws: Aws, on_aws: Start, changes: dict[str, object], seconds_old: int
-) -> None:
+def test_a_finding_that_is_not_real_any_more_opens_nothing(aws: Aws, on_aws: Start, changes: dict[str, Any]) -> None:
     product = on_aws(guards={"mode": "auto"})
     product.send(asff(aws.public_bucket(), ACCOUNT, **changes), delivery="msg_1")
     until(lambda: product.store.results("security-hub", "msg_1") is not None)
