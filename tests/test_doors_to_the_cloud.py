@@ -1,0 +1,84 @@
+"""No code but `cloud.change` can reach a mutating call of an SDK: read off the syntax trees of the whole product."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SDKS = {"boto3", "botocore", "kubernetes", "azure", "urllib3", "requests", "docker", "pyVmomi", "http"}
+MODULES = sorted([*ROOT.glob("quarantine/**/*.py"), *ROOT.glob("providers/**/*.py")])
+CONNECTS = {"clients.py", "cloud.py", "codes.py", "session.py"}
+"""Where an SDK may be imported: a provider's connection, its clients, its error codes."""
+READS = {"read", "read_or_absent", "identity"}
+"""What a connection offers besides `change`; each ends in `Cloud.read`."""
+PLAYS_THE_CUSTOMER = {"demo_cloud.py", "demo_story.py"}
+"""The demo's customer and sender: they stand outside of the product, and drive it."""
+
+
+def imported(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_sdk_is_imported_only_where_a_connection_is_made(path: Path) -> None:
+    if path.name in PLAYS_THE_CUSTOMER:
+        return
+    sdks = imported(ast.parse(path.read_text())) & SDKS
+    allowed = path.parts[-3] == "providers" and path.name in CONNECTS
+    assert not sdks or allowed, f"{sdks}: only {sorted(CONNECTS)} of a provider may"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_door_behind_the_gate_is_opened_by_the_gate_alone(path: Path) -> None:
+    """`invoke` is called in `Cloud.read` and `Cloud.change`; an action has neither it nor a client."""
+    tree = ast.parse(path.read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    opens = [node for node in calls if isinstance(node.func, ast.Attribute) and node.func.attr == "invoke"]
+    here = path.relative_to(ROOT).as_posix()
+    if here == "quarantine/action.py":
+        assert len(opens) == 2
+    elif here == "quarantine/cli/program.py":
+        assert all(ast.unparse(node) == "super().invoke(ctx)" for node in opens)
+    else:
+        assert opens == []
+
+
+def test_only_the_engine_gives_a_cloud_a_gate() -> None:
+    """`through` is what turns a connection that reads into one that may change something."""
+    users = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr == "through":
+                users.add(path.relative_to(ROOT).as_posix())
+    assert users == {"quarantine/convergence.py", "quarantine/testing/contract.py"}
+
+
+def test_actions_change_something_only_through_cloud_change() -> None:
+    """Every call of an action on its cloud is `read` or `change`, or a reading helper of the connection."""
+    for path in ROOT.glob("providers/*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if isinstance(node.func.value, ast.Name) and node.func.value.id == "cloud":
+                assert node.func.attr in READS | {"change"}, f"{path.name}: {ast.unparse(node)[:80]}"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["version"], ["kill", "--help"], ["completion", "bash"]])
+def test_the_quick_commands_load_no_sdk_and_no_database(words: list[str]) -> None:
+    program = (
+        "import sys\nfrom quarantine.cli.program import program\n"
+        f"try:\n    program({words!r}, prog_name='quarantine')\nexcept SystemExit:\n    pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr.strip().splitlines()[-1]))
+    assert not loaded & {"boto3", "botocore", "kubernetes", "azure", "sqlalchemy", "alembic", "pydantic", "rich"}
