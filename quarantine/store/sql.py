@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -398,27 +399,24 @@ class Store:
 
     def receive(self, deliveries: Sequence[Delivery]) -> list[bool]:
         """Store deliveries in one transaction; for each, whether it is new. Durable when this returns."""
-        fresh = []
+        fresh = [False] * len(deliveries)
+        # In one order for everybody: two batches that share deliveries must not wait for each other in a circle.
+        order = sorted(
+            range(len(deliveries)), key=lambda number: (deliveries[number].source, deliveries[number].delivery)
+        )
         with self._write("receive") as connection:
-            for delivery in deliveries:
-                known = connection.execute(
-                    select(schema.intake.c.id).where(
-                        schema.intake.c.source == delivery.source, schema.intake.c.delivery == delivery.delivery
-                    )
-                ).scalar()
-                fresh.append(known is None)
-                if known is None:
-                    connection.execute(
-                        insert(schema.intake).values(
-                            source=delivery.source,
-                            delivery=delivery.delivery,
-                            received_at=delivery.received_at.timestamp(),
-                            body=delivery.body,
-                            sha256=hashlib.sha256(delivery.body).hexdigest(),
-                            status="waiting",
-                            results="[]",
-                        )
-                    )
+            for number in order:
+                delivery = deliveries[number]
+                row = self._insert_new(schema.intake).values(
+                    source=delivery.source,
+                    delivery=delivery.delivery,
+                    received_at=delivery.received_at.timestamp(),
+                    body=delivery.body,
+                    sha256=hashlib.sha256(delivery.body).hexdigest(),
+                    status="waiting",
+                    results="[]",
+                )
+                fresh[number] = connection.execute(row.returning(schema.intake.c.id)).scalar() is not None
         return fresh
 
     def waiting(self, limit: int = 50) -> list[Delivery]:
@@ -517,6 +515,11 @@ class Store:
     def _read(self) -> Iterator[Connection]:
         with self._engine.connect().execution_options(reads_only=True) as connection:
             yield connection
+
+    def _insert_new(self, table: Table) -> Any:
+        """An insert that leaves a row alone that is there already, whoever wrote it a moment ago."""
+        dialect = sqlite if self._sqlite else postgresql
+        return dialect.insert(table).on_conflict_do_nothing()
 
     def _now(self, connection: Connection) -> float:
         if self._clock is not None:

@@ -1,0 +1,370 @@
+"""The store: the same promises on SQLite and on PostgreSQL."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
+
+from quarantine.case import Case, Closed, Opened, Outcome, Planned, Repeated, Status
+from quarantine.errors import Fenced, Misconfigured, Misused, Moved, NotFound
+from quarantine.ledger import Finding as Verdict
+from quarantine.ledger import verify
+from quarantine.model import Finding, Resource
+from quarantine.plan import Plan
+from quarantine.store.sql import Also, Delivery, Held, Hold, Store
+from tests.core.bench import HandClock
+from tests.testbed.postgres import Postgres
+
+MakeStore = Callable[..., Store]
+SPAN = timedelta(seconds=60)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'cases.db'}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.fresh_database()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def make(url: str, clock: HandClock) -> Iterator[MakeStore]:
+    made: list[Store] = []
+
+    def store(**changes: object) -> Store:
+        made.append(Store(url, **{"clock": clock, **changes}))  # type: ignore[arg-type]
+        made[-1].migrate()
+        return made[-1]
+
+    yield store
+    for item in made:
+        item.close()
+
+
+@pytest.fixture
+def store(make: MakeStore) -> Store:
+    return make()
+
+
+def opened(name: str = "web", number: int = 1, playbook: str = "isolate") -> Opened:
+    resource = Resource(kind="fake:machine", id=name, scope="local", uid=f"uid-{name}")
+    found = Finding(source="detector", id=f"finding-{number}", resource=resource, seen_at=HandClock().at)
+    return Opened(finding=found, playbook=playbook, playbook_digest="0" * 64)
+
+
+def planned(case: Case) -> Planned:
+    plan = Plan(playbook=case.playbook, playbook_digest="0" * 64, resource=case.resource, steps=())
+    return Planned(plan=plan, digest=plan.digest)
+
+
+def at_once(jobs: int, job: Callable[[int], object]) -> list[object]:
+    """So many threads, all let go at the same moment; what each returned or raised."""
+    gate = threading.Barrier(jobs)
+
+    def run(number: int) -> object:
+        gate.wait()
+        try:
+            return job(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(run, range(jobs)))
+
+
+# -- cases -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_appended_comes_back_and_the_projection_says_the_same(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    case = store.append(case, [planned(case)], "engine", clock())
+    assert store.load(case.id) == case
+    assert [recorded.seq for recorded in store.history(case.id)] == [1, 2]
+    (line,) = store.lines()
+    assert (line.id, line.status, line.resource) == (case.id, case.status, "web")
+    assert verify(store.chains()).finding is Verdict.OK
+
+
+def test_a_stale_copy_of_a_case_catches_up(store: Store, clock: HandClock) -> None:
+    first = store.open(opened(), "source:detector", clock())
+    store.append(first, [planned(first)], "engine", clock())
+    again = store.append(first, [Repeated(finding=first.finding)], "source:detector", clock())
+    assert again.seq == 3
+    assert again.plan is not None
+
+
+def test_an_event_that_the_status_does_not_allow_leaves_nothing(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    store.append(case, [Closed(outcome=Outcome.DECLINED)], "local:ann", clock())
+    with pytest.raises(Misused):
+        store.append(case.id, [Repeated(finding=case.finding)], "source:detector", clock())
+    assert len(store.history(case.id)) == 2
+
+
+def test_one_live_case_for_a_resource_and_playbook(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    with pytest.raises(Moved):
+        store.open(opened(number=2), "source:detector", clock())
+    assert store.live(opened().finding, "isolate") == case.id
+    store.append(case, [Closed(outcome=Outcome.DECLINED)], "local:ann", clock())
+    assert store.live(opened().finding, "isolate") is None
+    assert store.open(opened(number=3), "source:detector", clock()).id != case.id
+
+
+def test_eight_threads_that_open_the_same_open_one(store: Store, clock: HandClock) -> None:
+    results = at_once(8, lambda number: store.open(opened(number=number), "source:detector", clock()))
+    assert sum(isinstance(result, Case) for result in results) == 1
+    assert sum(isinstance(result, Moved) for result in results) == 7
+    assert len(store.lines()) == 1
+
+
+def test_appends_from_many_threads_leave_no_gap_and_lose_nothing(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    results = at_once(8, lambda _: store.append(case, [Repeated(finding=case.finding)], "source:detector", clock()))
+    assert all(isinstance(result, Case) for result in results), results
+    assert [recorded.seq for recorded in store.history(case.id)] == list(range(1, 10))
+    assert verify(store.chains()).finding is Verdict.OK
+
+
+def test_a_case_is_found_by_the_beginning_of_its_id(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    assert store.find(case.id[:6]) == case.id
+    for unknown in ("c-zzzz", "%", "_"):
+        with pytest.raises(NotFound):
+            store.find(unknown)
+
+
+def test_events_are_never_changed_or_deleted(store: Store, clock: HandClock) -> None:
+    store.open(opened(), "source:detector", clock())
+    for statement in ("UPDATE events SET type = 'x'", "DELETE FROM events"):
+        with pytest.raises(DatabaseError, match="events are never"), store._engine.begin() as connection:
+            connection.execute(text(statement))
+    assert verify(store.chains()).finding is Verdict.OK
+
+
+# -- leases ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_due_case_is_claimed_by_one_of_eight(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    leases = [lease for lease in at_once(8, lambda number: store.claim(f"w{number}", SPAN)) if lease is not None]
+    assert len(leases) == 1
+    assert leases[0].case == case.id  # type: ignore[attr-defined]
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_late_worker_is_fenced(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    late = store.claim("late", SPAN)
+    assert late is not None and store.claim("other", SPAN, case.id) is None
+    clock.turn(SPAN + timedelta(seconds=1))
+    other = store.claim("other", SPAN, case.id)
+    assert other is not None and other.epoch == late.epoch + 1
+    with pytest.raises(Fenced):
+        store.append(case, [planned(case)], "engine", clock(), lease=late)
+    with pytest.raises(Fenced):
+        store.renew(late, SPAN)
+    with pytest.raises(Fenced):
+        store.check(late)
+    store.free(late)
+    assert store.check(other) > timedelta(0), "a late worker cannot give back what is not its own"
+    assert len(store.history(case.id)) == 1
+    store.append(case, [planned(case)], "engine", clock(), lease=other)
+
+
+def test_a_renewed_lease_lasts_longer_and_a_freed_one_is_free(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    lease = store.claim("a", SPAN)
+    assert lease is not None
+    clock.turn(timedelta(seconds=50))
+    store.renew(lease, SPAN)
+    clock.turn(timedelta(seconds=50))
+    assert store.claim("b", SPAN, case.id) is None
+    store.free(lease)
+    assert store.claim("b", SPAN, case.id) is not None
+
+
+def test_a_case_is_due_when_it_is_due_and_at_rest_never(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    case = store.append(case, [planned(case)], "engine", clock(), also=Also(due=clock() + timedelta(minutes=5)))
+    assert store.claim("w", SPAN) is None
+    clock.turn(timedelta(minutes=6))
+    lease = store.claim("w", SPAN)
+    assert lease is not None
+    store.free(lease)
+    store.append(case, [Closed(outcome=Outcome.DECLINED)], "local:ann", clock(), also=Also(due=clock()))
+    assert store.claim("w", SPAN) is None
+
+
+def test_without_a_clock_of_the_tests_the_database_tells_the_time(url: str, clock: HandClock, make: MakeStore) -> None:
+    store = make(clock=None)
+    store.open(opened(), "source:detector", clock())
+    lease = store.claim("w", SPAN)
+    assert lease is not None
+    assert timedelta(seconds=50) < store.check(lease) <= SPAN
+
+
+def test_the_leases_of_one_owner_are_freed_together(store: Store, clock: HandClock) -> None:
+    for number in range(3):
+        store.open(opened(f"web-{number}", number), "source:detector", clock())
+        store.claim("dead", SPAN)
+    assert store.owners() == ["dead"]
+    store.free_all("dead")
+    assert store.owners() == []
+    assert store.claim("w", SPAN) is not None
+
+
+# -- holds and budgets -------------------------------------------------------------------------------------------------
+
+
+def test_one_case_holds_a_resource_under_an_action_until_it_closes(store: Store, clock: HandClock) -> None:
+    hold = Hold("fake:machine|local|uid-web", "fake:machine-isolate")
+    first = store.open(opened(), "source:detector", clock())
+    second = store.open(opened(playbook="other"), "source:detector", clock())
+    store.append(first, [], "engine", clock(), also=Also(hold=hold))
+    store.append(first, [], "engine", clock(), also=Also(hold=hold))
+    with pytest.raises(Held) as held:
+        store.append(second, [planned(second)], "engine", clock(), also=Also(hold=hold))
+    assert held.value.case == first.id
+    assert len(store.history(second.id)) == 1, "what comes with a hold that is refused is not written either"
+    store.append(first, [Closed(outcome=Outcome.DECLINED)], "local:ann", clock())
+    store.append(second, [], "engine", clock(), also=Also(hold=hold))
+
+
+def test_a_case_spends_once(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    for _ in range(3):
+        store.append(case, [], "engine", clock(), also=Also(spend="local"))
+    assert store.spends("local", clock() - SPAN) == ([clock()], 1)
+    assert store.spends("another", clock() - SPAN) == ([], 1)
+    assert store.spends("local", clock() + SPAN) == ([], 0)
+
+
+# -- intake ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_delivery_is_taken_once_whoever_brings_it(store: Store, clock: HandClock) -> None:
+    deliveries = [Delivery("s", f"d{number % 3}", clock(), b"{}") for number in range(6)]
+    assert store.receive(deliveries) == [True, True, True, False, False, False]
+    assert store.receive(deliveries[:1]) == [False]
+    assert store.receive([Delivery("other", "d0", clock(), b"{}")]) == [True]
+    assert store.waiting_count() == 4
+
+
+def test_sixteen_that_bring_the_same_delivery_bring_it_once_and_lose_nothing_else(
+    store: Store, clock: HandClock
+) -> None:
+    def bring(number: int) -> list[bool]:
+        own = Delivery("s", f"own-{number}", clock(), b"{}")
+        return store.receive([own, Delivery("s", "same", clock(), b"{}")])
+
+    results = at_once(16, bring)
+    assert all(isinstance(result, list) for result in results), results
+    assert sum(result[1] for result in results) == 1  # type: ignore[index]
+    assert store.waiting_count() == 17
+
+
+def test_what_is_settled_waits_no_more(store: Store, clock: HandClock) -> None:
+    store.receive([Delivery("s", "d", clock(), b"{}")])
+    (delivery,) = store.waiting()
+    assert store.results("s", "d") is None
+    store.settle(delivery, [{"fate": "ignored"}])
+    assert store.waiting() == []
+    assert store.results("s", "d") == [{"fate": "ignored"}]
+    with pytest.raises(NotFound):
+        store.results("s", "unknown")
+
+
+# -- switches, slots, cursors ------------------------------------------------------------------------------------------
+
+
+def test_a_switch_is_on_until_it_is_off(store: Store, make: MakeStore, clock: HandClock) -> None:
+    store.switch("all", True, "exercise", "local:ann", clock())
+    store.switch("all", True, "again", "local:bob", clock())
+    (switch,) = make().switches()
+    assert (switch.scope, switch.reason, switch.by) == ("all", "again", "local:bob")
+    store.switch("all", False, "", "local:ann", clock())
+    assert store.switches() == []
+
+
+def test_one_of_several_replicas_takes_a_slot(store: Store, clock: HandClock) -> None:
+    assert sum(bool(result) for result in at_once(6, lambda _: store.take_slot("poll", clock()))) == 1
+
+
+def test_a_cursor_stays_where_it_was_put(store: Store, clock: HandClock) -> None:
+    assert store.cursor("poll") is None
+    store.move_cursor("poll", "a", clock())
+    store.move_cursor("poll", "b", clock())
+    assert store.cursor("poll") == "b"
+
+
+# -- the schema, and crashes -------------------------------------------------------------------------------------------
+
+
+def test_migrations_make_what_the_schema_says(store: Store) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from quarantine.store import schema
+
+    with store._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def test_several_may_migrate_at_the_same_time(make: MakeStore) -> None:
+    results = at_once(4, lambda _: make())
+    assert all(isinstance(result, Store) for result in results), results
+
+
+def test_a_newer_schema_is_refused(store: Store) -> None:
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Misconfigured, match="upgrade the program"):
+        store.migrate()
+
+
+def test_a_crash_before_the_commit_leaves_nothing_and_after_it_everything(make: MakeStore, clock: HandClock) -> None:
+    class Died(BaseException):
+        pass
+
+    where = ""
+
+    def failpoint(name: str) -> None:
+        if name == where:
+            raise Died
+
+    store = make(failpoint=failpoint)
+    case = store.open(opened(), "source:detector", clock())
+    for where, length in (("before commit of planned", 1), ("after commit of planned", 2)):
+        with pytest.raises(Died):
+            store.append(case.id, [planned(case)], "engine", clock())
+        assert len(store.history(case.id)) == length
+    assert verify(store.chains()).finding is Verdict.OK
+
+
+def test_the_installation_has_one_id(store: Store, make: MakeStore) -> None:
+    assert store.installation() == make().installation()
+
+
+def test_counts_and_last_case(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    assert store.counts() == {str(Status.NEW): 1}
+    last = store.last_case(case.finding)
+    assert last is not None and last.id == case.id
+    assert store.last_case(opened("other", 9).finding) is None
+
+
+def test_a_database_that_cannot_be_opened_says_so_in_plain_words(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/no/such/folder/x.db", "postgresql+psycopg://nobody@127.0.0.1:1/nothing"):
+        with pytest.raises(Misconfigured, match="the database cannot be opened") as problem:
+            Store(url).migrate()
+        assert "sqlalche.me" not in str(problem.value)
