@@ -317,6 +317,7 @@ Event = Annotated[
 
 _PREPARING = frozenset({Status.NEW, Status.PROPOSED, Status.AWAITING_APPROVAL})
 _ACTING = frozenset({Status.CONTAINING, Status.RELEASING})
+_HALTS = frozenset({Status.NEEDS_HUMAN, Status.CONTAINED})
 _LIVE = frozenset(Status) - {Status.CLOSED}
 
 # What an event leads to, or, for one that changes no status, in which statuses it may happen.
@@ -495,8 +496,8 @@ def _status(case: Case, event: Value) -> Status:
         return case.status
     if move not in TRANSITIONS[case.status] and not (move is case.status is Status.PROPOSED):
         raise Misused(f"case {case.id} is {case.status}: it cannot become {move} ({name})")
-    if isinstance(event, Resumed) and case.status not in (Status.NEEDS_HUMAN, Status.CONTAINED):
-        raise Misused(f"case {case.id} is {case.status}: there is nothing to resume")
+    if isinstance(event, Resumed) and (case.status not in _HALTS or event.to is Status.CLOSED):
+        raise Misused(f"case {case.id} is {case.status}: it cannot go on as {event.to}")
     if isinstance(event, Closed) and case.touched and event.outcome not in _MAY_LEAVE_A_CHANGE:
         raise Misused(f"case {case.id} has a change in place: it cannot close as {event.outcome}")
     return move

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from quarantine.case import Case, Intended, Outcome, Recorded, ReleaseIntended, Status
+from quarantine.case import Case, Intended, Outcome, Recorded, ReleaseIntended, Stage, Status
+from quarantine.plan import restored
 from quarantine.testing.fake.world import Died
 from tests.core.bench import Bench
 
@@ -110,9 +111,9 @@ def test_these_tests_can_fail(sabotage: str, tmp_path: Path, monkeypatch: pytest
 
         def blind(self, turn, step, progress, certain=False):  # type: ignore[no-untyped-def]
             action = self.action(step)
-            before = convergence.restored(progress.before, action.state)
-            target = convergence.restored(progress.target, action.state)
-            if progress.stage is convergence.Stage.INTENDED:
+            before = restored(progress.before, action.state)
+            target = restored(progress.target, action.state)
+            if progress.stage is Stage.INTENDED:
                 return self._apply(turn, step, before, target)
             return original(self, turn, step, progress, certain)
 

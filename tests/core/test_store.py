@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from quarantine.case import Case, Closed, Opened, Outcome, Planned, Repeated, Status
-from quarantine.errors import Fenced, Misconfigured, Misused, Moved, NotFound
+from quarantine.errors import Fenced, Misconfigured, Misused, Moved, NotFound, QuarantineError
 from quarantine.ledger import Finding as Verdict
 from quarantine.ledger import verify
 from quarantine.model import Finding, Resource
@@ -75,7 +75,7 @@ def at_once(jobs: int, job: Callable[[int], object]) -> list[object]:
         gate.wait()
         try:
             return job(number)
-        except Exception as error:
+        except (QuarantineError, SQLAlchemyError) as error:
             return error
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -336,15 +336,16 @@ def test_a_crash_before_the_commit_leaves_nothing_and_after_it_everything(make: 
     class Died(BaseException):
         pass
 
-    where = ""
+    deadly: list[str] = []
 
     def failpoint(name: str) -> None:
-        if name == where:
+        if name in deadly:
             raise Died
 
     store = make(failpoint=failpoint)
     case = store.open(opened(), "source:detector", clock())
-    for where, length in (("before commit of planned", 1), ("after commit of planned", 2)):
+    for place, length in (("before commit of planned", 1), ("after commit of planned", 2)):
+        deadly[:] = [place]
         with pytest.raises(Died):
             store.append(case.id, [planned(case)], "engine", clock())
         assert len(store.history(case.id)) == length
