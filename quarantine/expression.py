@@ -42,7 +42,10 @@ class Condition:
         """(does it hold, why not). Never raises: what cannot be evaluated does not hold, and says so."""
         from cel_expr_python import cel
 
-        result = self._program.eval(data={"finding": finding, "resource": resource})
+        try:
+            result = self._program.eval(data={"finding": finding, "resource": resource})
+        except Exception as error:  # noqa: BLE001 - beyond its iteration budget the binding raises a bare RuntimeError
+            return False, f"cannot be evaluated ({_first_line(error)}): {self.text}"
         if result.type() == cel.Type.BOOL:
             return (True, "") if result.value() is True else (False, f"false: {self.text}")
         if result.type() == cel.Type.ERROR:
