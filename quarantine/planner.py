@@ -50,7 +50,10 @@ class Planner:
     def draft(self, playbook: Playbook, resource: Resource) -> Draft:
         """What the playbook would do to the resource as it is now. Raises Gone, and whatever a provider answers."""
         provider = self._registry.provider(resource.provider)
-        found, tags = provider.resolve(self.cloud(resource), resource)
+        try:
+            found, tags = provider.resolve(self.cloud(resource), resource)
+        except Gone as error:
+            raise Gone(f"{resource} is not there: {error}") from error
         if resource.uid is not None and found.uid != resource.uid:
             raise Gone(f"{resource}: the one that was meant is gone, another has its name now")
         steps: list[PlannedStep] = []

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, create_engine, delete, event, func, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, create_engine, delete, event, func, insert, inspect, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -146,25 +146,36 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables up to date. Raises Misconfigured if they are newer than this program, or unreachable."""
+        try:
+            if self._revision() == schema.VERSION:
+                return  # the usual case, and Alembic takes longer to import than most commands take
+            self._migrate()
+        except SQLAlchemyError as error:
+            raise Misconfigured(f"the database cannot be opened: {_plain(error)}") from error
+
+    def _revision(self) -> str | None:
+        with self._read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    def _migrate(self) -> None:
         from alembic import command
         from alembic.config import Config
         from alembic.runtime.migration import MigrationContext
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        try:
-            with self._engine.begin() as connection:
-                if not self._sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(4867013)"))
-                current = MigrationContext.configure(connection).get_current_revision()
-                if current is not None and current > schema.VERSION:
-                    raise Misconfigured(
-                        f"the database is at schema {current}, this program knows {schema.VERSION}: upgrade the program"
-                    )
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-        except SQLAlchemyError as error:
-            raise Misconfigured(f"the database cannot be opened: {_plain(error)}") from error
+        with self._engine.begin() as connection:
+            if not self._sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(4867013)"))
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current is not None and current > schema.VERSION:
+                raise Misconfigured(
+                    f"the database is at schema {current}, this program knows {schema.VERSION}: upgrade the program"
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
     def installation(self) -> str:
         """The id of this installation: made once, carried by everything that we create at a provider."""
