@@ -36,7 +36,7 @@ run: $(READY)  ## start the server with config.yaml
 test: $(READY)  ## run the tests; ARGS="-k lock" picks some
 	@$(BIN)/pytest $(ARGS)
 
-testbed:  ## install the real servers that some tests want (apt, root)
+testbed: $(READY)  ## install the real servers that some tests want (apt, root)
 	@if [ -f tests/testbed/install.sh ]; then bash tests/testbed/install.sh; else echo "Nothing to install."; fi
 
 check: $(READY)  ## lint, format, types, import rules

@@ -1,13 +1,8 @@
 #!/usr/bin/env bash
 # Prepares the real servers that the tests use, so that no test has to wait for them: `make testbed`.
-# Python packages are not its business: `make test` installs those.
+# make sees to .venv first.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-
-if [ ! -x .venv/bin/python ]; then
-  echo "There is no .venv yet: run 'make test' once, then this again." >&2
-  exit 1
-fi
 
 if command -v go >/dev/null; then
   echo "Kubernetes control plane: building it if need be: about 10 minutes, and 4 GB of disk meanwhile ..."
