@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from quarantine.errors import Missing
 from quarantine.model import Finding, Resource, Value
 from quarantine.state import GONE, Absence, Difference, Fact, Proof, State, Token, between, reached, three_way
 
@@ -48,6 +50,7 @@ __all__ = [
     "Verdict",
     "between",
     "reached",
+    "sdk",
     "three_way",
 ]
 
@@ -118,6 +121,7 @@ class Cloud(ABC):
     def __init__(self, mark: Mark | None = None) -> None:
         self._mark = mark
         self._gate: Gate = ReadOnly()
+        self._installation = ""
         self._seen: Callable[[Call], None] = lambda _: None
 
     @property
@@ -133,6 +137,25 @@ class Cloud(ABC):
         other._gate, other._mark = gate, mark
         other._seen = seen or self._seen
         return other
+
+    @property
+    def installation(self) -> str:
+        """Whose marks are ours: what `observe` tells our own objects at a provider by."""
+        return self._mark.installation if self._mark is not None else self._installation
+
+    def belonging_to(self, installation: str) -> Self:
+        """The same connection, which knows our marks and still only reads."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._installation = installation
+        return other
+
+    def running(self, operation: str) -> bool:
+        """Does an operation that a receipt named still go on? False when it has succeeded, or is not known any more.
+
+        Raises what it failed with, translated like any other answer.
+        """
+        return False
 
     def read(self, permission: str, call: str, **arguments: Any) -> Any:
         """Ask the provider; changes nothing. Raises ProviderError."""
@@ -201,7 +224,11 @@ class Action(_Step, Generic[C, S]):
 
     @abstractmethod
     def apply(self, cloud: C, resource: Resource, now: S, target: S | Absence) -> None:
-        """Converge from wherever `now` is to `target`. May be called twice, and again after a stop anywhere."""
+        """Converge from wherever `now` is to `target`. May be called twice, and again after a stop anywhere.
+
+        Raises errors.Pending, between two changes, where the next one has to wait for an operation of the last: it is
+        called again, with a fresh `now`, when that has ended. It never waits by itself.
+        """
 
     def ours(self, before: S, now: S) -> bool:
         """Pure: is every managed value at before, at target, or at a value that only this action writes?"""
@@ -280,7 +307,20 @@ class Relation:
 
     resource: str
     related: str
+    permissions: tuple[str, ...]
     find: Callable[[Any, Resource], Iterable[Resource]]
+    """(cloud, resource) -> what is related to it. Only reads."""
+
+
+def sdk(module: str, extra: str) -> Any:
+    """An SDK's module, imported when it is first needed. Raises Missing with the command that installs it."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name.partition(".")[0]):
+            raise
+        command = f'pip install "cloud-quarantine[{extra}]"'
+        raise Missing(f"the package of '{error.name}' is not installed: {command}") from error
 
 
 class Provider(ABC):

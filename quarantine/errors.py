@@ -3,11 +3,13 @@
 QuarantineError
 ├── Misconfigured        a setting, playbook or plan file is wrong: file, line, column, what would be right
 ├── Malformed            a record from outside does not have the shape that its source promises
+├── Missing              a package that a provider needs is not installed; the command that installs it
 ├── NotFound             no case, playbook, provider of that name
 ├── Misused              a person asked for something that the case's status does not allow
 ├── Moved                the case changed meanwhile; look again
 │   └── Fenced           our lease is over: another worker owns the case now
 ├── GuardFailed          a guard could not decide; that is a no
+├── Pending              an operation of ours has to end before the next change; nothing went wrong
 ├── Halt                 the gate refused a change before it was sent
 │   ├── Killed           a kill switch is on, or cannot be read
 │   └── Late             too little of the lease is left to send a change
@@ -35,6 +37,10 @@ class Malformed(QuarantineError):
     """A record does not have the shape that its source promises."""
 
 
+class Missing(QuarantineError):
+    """A package that a provider needs is not installed."""
+
+
 class NotFound(QuarantineError):
     """There is nothing of that name."""
 
@@ -53,6 +59,10 @@ class Fenced(Moved):
 
 class GuardFailed(QuarantineError):
     """A guard could not decide, which is a no."""
+
+
+class Pending(QuarantineError):
+    """An operation at the provider has to end before the next change. Raised by `apply`, between two changes."""
 
 
 class Halt(QuarantineError):

@@ -44,7 +44,8 @@ class Planner:
         key = (resource.provider, resource.scope)
         with self._lock:
             if key not in self._clouds:
-                self._clouds[key] = self._registry.provider(resource.provider).connect(resource.scope)
+                provider = self._registry.provider(resource.provider)
+                self._clouds[key] = provider.connect(resource.scope).belonging_to(self._store.installation())
             return self._clouds[key]
 
     def draft(self, playbook: Playbook, resource: Resource) -> Draft:

@@ -26,8 +26,10 @@ from quarantine.action import (
     reached,
     three_way,
 )
-from quarantine.errors import Gone
+from quarantine.errors import Gone, Pending, Unknown
 from quarantine.model import Resource
+
+MOST_PENDING = 20
 
 Stranger = Callable[[], None]
 
@@ -41,14 +43,20 @@ class CountingGate:
     """Lets changes through and counts them; with `stop_after`, dies as soon as that many have happened."""
 
     stop_after: int | None = None
+    lose: tuple[int, str] | None = None
+    """(which change, "request" or "answer"): that one is lost on the way there, or on the way back."""
     calls: list[Call] = field(default_factory=list)
 
     def admit(self, call: Call) -> None:
         if self.stop_after is not None and len(self.calls) >= self.stop_after:
             raise Stopped(f"before change {len(self.calls) + 1}, {call.call}")
         self.calls.append(call)
+        if self.lose == (len(self.calls), "request"):
+            raise Unknown(f"{call.call}: the request was lost")
 
     def record(self, call: Call, receipt: Receipt) -> None:
+        if self.lose == (len(self.calls), "answer"):
+            raise Unknown(f"{call.call}: the answer was lost")
         assert receipt.id or receipt.operation, f"{call.call} left no receipt: nothing ties it to the provider's log"
 
 
@@ -64,6 +72,8 @@ class Setting:
         default_factory=lambda: Mark(installation="contract", case="case-contract", step=0, key="key-contract")
     )
     used: list[Call] = field(default_factory=list)
+    settle: Callable[[], None] = lambda: None
+    """Lets the operations that run at the provider come to their end."""
 
     def observe(self) -> State | Absence:
         try:
@@ -71,15 +81,27 @@ class Setting:
         except Gone:
             return GONE
 
-    def apply(self, target: State | Absence, stop_after: int | None = None) -> CountingGate:
-        """One `apply` from what is there now, through a gate that counts."""
-        gate = CountingGate(stop_after)
-        now = self.observe()
-        if now is GONE:
-            assert target is GONE, "the resource is gone and cannot be brought to its target"
+    def apply(
+        self, target: State | Absence, stop_after: int | None = None, lose: tuple[int, str] | None = None
+    ) -> CountingGate:
+        """`apply` from what is there now, through a gate that counts; again for as long as operations are pending."""
+        gate = CountingGate(stop_after, lose)
+        for _ in range(MOST_PENDING):
+            now = self.observe()
+            if now is GONE:
+                assert target is GONE, "the resource is gone and cannot be brought to its target"
+                return gate
+            try:
+                self.action.apply(self.cloud.through(gate, self.mark, self.used.append), self.resource, now, target)
+            except Pending:
+                self.settle()
+                continue
+            except (Stopped, Unknown):
+                self.settle()
+                raise
+            self.settle()
             return gate
-        self.action.apply(self.cloud.through(gate, self.mark, self.used.append), self.resource, now, target)
-        return gate
+        raise AssertionError(f"still pending after {MOST_PENDING} operations have ended")
 
     def target(self, before: State | Absence) -> State | Absence:
         target: State | Absence = self.action.contained(before)
@@ -158,6 +180,23 @@ class ReversibleContract(_ActionContract):
             assert setting.action.ours(before, half), f"after {stop_after} changes it no longer knows its own work"
             setting.apply(target)
             assert reached(setting.observe(), target), f"stopped after {stop_after} changes"
+
+    @pytest.mark.parametrize("lost", ["request", "answer"])
+    def test_a_lost_message_is_never_taken_for_success(self, setting: Setting, lost: str) -> None:
+        before = setting.observe()
+        target = setting.target(before)
+        for number in range(1, 100):
+            try:
+                setting.apply(target, lose=(number, lost))
+            except Unknown:
+                half = setting.observe()
+                assert isinstance(half, State) and setting.action.ours(before, half), f"change {number} was lost"
+                setting.apply(target)
+                assert reached(setting.observe(), target), f"the {lost} of change {number} was lost"
+                self.release(setting, before)
+            else:
+                assert number > 1 and reached(setting.observe(), target)
+                return
 
     def test_release_gives_back_the_before_image(self, setting: Setting) -> None:
         before = setting.observe()

@@ -103,7 +103,7 @@ class FakeProvider(Provider):
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (MachineCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"fake:finding": fake_finding}
     polls: ClassVar[tuple[Poll, ...]] = (Poll("fake:open-machines", ("machine.list",), open_machines),)
-    relations: ClassVar[Mapping[str, Relation]] = {"peers": Relation(KIND, KIND, peers)}
+    relations: ClassVar[Mapping[str, Relation]] = {"peers": Relation(KIND, KIND, ("machine.get",), peers)}
 
     def __init__(self, settings: FakeSettings, world: FakeWorld | None = None) -> None:
         """Without a `world`, one of its own, that only this provider sees."""
