@@ -153,7 +153,8 @@ class Cloud(ABC):
     def running(self, operation: str) -> bool:
         """Does an operation that a receipt named still go on? False when it has succeeded, or is not known any more.
 
-        Raises what it failed with, translated like any other answer.
+        Raises what it failed with: Conflict where something else was in its way and another try may work, else Denied,
+        Unsupported, Unknown. Transient and Unreachable mean that the provider could not be asked.
         """
         return False
 

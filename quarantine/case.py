@@ -187,6 +187,21 @@ class Changed(OfStep):
     operation: str | None = None
 
 
+class Paused(OfStep):
+    """Between two changes: an operation of the last one has to end before the next can be made."""
+
+    type: Literal["paused"] = "paused"
+    sentence: str
+
+
+class OperationFailed(OfStep):
+    """Work that a change began at the provider has ended, and not well."""
+
+    type: Literal["operation_failed"] = "operation_failed"
+    operation: str
+    sentence: str
+
+
 class Applied(OfStep):
     type: Literal["applied"] = "applied"
 
@@ -297,6 +312,8 @@ Event = Annotated[
     | Captured
     | Intended
     | Changed
+    | Paused
+    | OperationFailed
     | Applied
     | Probed
     | Retried
@@ -332,6 +349,8 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     Captured: frozenset({Status.CONTAINING}),
     Intended: frozenset({Status.CONTAINING}),
     Changed: _ACTING,
+    Paused: _ACTING,
+    OperationFailed: _ACTING,
     Applied: _ACTING,
     Probed: _ACTING,
     Retried: _ACTING,
@@ -389,7 +408,16 @@ class Progress(Value):
     key: str = ""
     since: Moment | None = None
     """The time of the last intent, change, retry or application: what `settles_within` counts from."""
+    waits_since: Moment | None = None
+    """Like `since`, but a person's retry begins it anew, and going on after a pause does not: what the patience with
+    operations counts from."""
     attempts: int = 0
+    operations: tuple[str, ...] = ()
+    """What the receipts of this attempt named: work that may go on at the provider."""
+    paused: str = ""
+    """Why `apply` stopped between two changes."""
+    at_rest: bool = False
+    """Nothing of ours is on its way to the provider, besides `operations`."""
     probe: tuple[str, Moment] | None = None
 
 
@@ -547,7 +575,9 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
         case Halted():
             return {"reason": event.reason, "sentence": event.sentence}
         case Resumed():
-            return {"reason": None, "sentence": "", **({"plan": None} if event.to is Status.PROPOSED else {})}
+            steps = {index: _looked_at_anew(progress, recorded.at) for index, progress in case.steps.items()}
+            plan = {"plan": None} if event.to is Status.PROPOSED else {}
+            return {"reason": None, "sentence": "", "steps": steps, **plan}
         case Contained():
             return {"reason": None, "sentence": ""}
         case Closed():
@@ -559,9 +589,29 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             return {}
 
 
+def _looked_at_anew(progress: Progress, at: Moment) -> Progress:
+    """A person says to go on: what was not reached is looked up, and applied again if it is ours to do so."""
+    stage = _OPEN_AGAIN.get(progress.stage, progress.stage)
+    if stage not in _OPEN_AGAIN.values():
+        return progress
+    return progress.model_copy(update={"stage": stage, "attempts": 0, "waits_since": at, "probe": None})
+
+
+_OPEN_AGAIN = {Stage.APPLIED: Stage.INTENDED, Stage.RELEASE_APPLIED: Stage.RELEASE_INTENDED}
+
+
 def _progress(progress: Progress, recorded: Recorded) -> Progress:
     event, at = recorded.event, recorded.at
     releasing = progress.stage in (Stage.RELEASE_INTENDED, Stage.RELEASE_APPLIED)
+    begun = {
+        "attempts": 1,
+        "operations": (),
+        "paused": "",
+        "at_rest": False,
+        "since": at,
+        "waits_since": at,
+        "probe": None,
+    }
     update: dict[str, object]
     match event:
         case Intended():
@@ -572,9 +622,7 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
                 "target": event.target if first else progress.target,
                 "intended": True,
                 "key": event.key,
-                "attempts": 1,
-                "since": at,
-                "probe": None,
+                **begun,
             }
         case ReleaseIntended():
             update = {
@@ -583,19 +631,34 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
                 "release_target": event.target,
                 "kept": event.kept,
                 "key": event.key,
-                "attempts": 1,
-                "since": at,
-                "probe": None,
+                **begun,
             }
         case Changed():
-            update = {"since": at, "probe": None}
+            operations = (*progress.operations, event.operation) if event.operation else progress.operations
+            update = {**begun, "operations": operations, "attempts": progress.attempts}
+        case Paused():
+            update = {"paused": event.sentence, "at_rest": True}
+        case OperationFailed():
+            update = {
+                "stage": _OPEN_AGAIN.get(progress.stage, progress.stage),
+                "operations": tuple(item for item in progress.operations if item != event.operation),
+                "at_rest": progress.at_rest or progress.stage in _OPEN_AGAIN,
+            }
         case Retried():
-            update = {"since": at, "probe": None, "attempts": progress.attempts + 1}
+            update = {
+                "stage": Stage.RELEASE_INTENDED if releasing else Stage.INTENDED,
+                **begun,
+                # Going on after a pause is not another attempt: no time and no try is gained by it.
+                "waits_since": progress.waits_since if progress.paused else at,
+                "attempts": progress.attempts if progress.paused else progress.attempts + 1,
+            }
         case Probed():
             update = {"probe": (event.digest, at)}
         case Applied() | Reconciled():
             stage = Stage.RELEASE_APPLIED if releasing else Stage.APPLIED
-            update = {"stage": stage, "since": at, "probe": None}
+            update = {"stage": stage, "since": at, "probe": None, "paused": ""}
+            if isinstance(event, Reconciled):
+                update["operations"] = ()
         case Verified():
             update = {"stage": Stage.VERIFIED, "probe": None}
         case Drifted():

@@ -21,7 +21,9 @@ from quarantine.case import (
     Case,
     Closed,
     Intended,
+    OperationFailed,
     Outcome,
+    Paused,
     Probed,
     Progress,
     Reason,
@@ -33,7 +35,18 @@ from quarantine.case import (
     Stage,
     Verified,
 )
-from quarantine.errors import Conflict, Gone, Late, QuarantineError, Transient, Unknown, Unsupported
+from quarantine.errors import (
+    Conflict,
+    Gone,
+    Late,
+    Pending,
+    ProviderError,
+    QuarantineError,
+    Transient,
+    Unknown,
+    Unreachable,
+    Unsupported,
+)
 from quarantine.evidence import EvidenceStore
 from quarantine.gate import CaseGate, Turn
 from quarantine.model import digest
@@ -46,6 +59,7 @@ from quarantine.store.sql import Also, Held, Hold
 log = logging.getLogger(__name__)
 
 SOON = timedelta(seconds=1)
+LONGEST_PAUSE = timedelta(seconds=30)
 MOST_ATTEMPTS = 5
 """How often a step is applied under one intent."""
 
@@ -139,6 +153,9 @@ class Convergence:
     def intend_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
         before, target = restored(progress.before, action.state), restored(progress.target, action.state)
+        waits, _ = self._operations(turn, step, action, progress)
+        if waits:
+            return False
         now = self.observe(action, step)
         if now is GONE or before is GONE or target is GONE:
             raise Gone(f"{step.resource} is not there any more")
@@ -168,11 +185,21 @@ class Convergence:
         except Late:
             turn.wait(self._clock())
             return False
+        except Pending as pending:
+            return self._pause(turn, step, str(pending))
         except (Unknown, Conflict, Transient) as error:
             log.warning("outcome_open", extra={"case": turn.case.id, "step": step.index, "why": str(error)})
             return self._look(turn, step, error)
         turn.add(Applied(step=step.index))
         return True
+
+    def _pause(self, turn: Turn, step: PlannedStep, sentence: str) -> bool:
+        """The next change has to wait. Each pause in a row is longer, at most half a minute."""
+        progress = turn.case.progress(step.index)
+        waited = self._clock() - (progress.waits_since or self._clock())
+        due = self._clock() + min(max(SOON, waited / 2), LONGEST_PAUSE)
+        turn.add(Paused(step=step.index, sentence=sentence), also=Also(due=due))
+        return False
 
     def _look(self, turn: Turn, step: PlannedStep, error: QuarantineError) -> bool:
         """After an apply that did not come to its end: look at once, or a little later if it was throttled."""
@@ -184,12 +211,19 @@ class Convergence:
     def reconcile(self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False) -> bool:
         """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more."""
         action = self.action(step)
-        releasing = progress.stage is Stage.RELEASE_INTENDED
+        releasing = progress.stage in (Stage.RELEASE_INTENDED, Stage.RELEASE_APPLIED)
         target = restored(progress.release_target if releasing else progress.target, action.state)
+        waits, failure = self._operations(turn, step, action, progress)
+        if waits:
+            return False
+        _unless_in_the_way(failure)
+        certain = certain or turn.case.progress(step.index).at_rest
         now = self.observe(action, step)
         if reached(now, target, proven=not releasing):
             turn.add(Reconciled(step=step.index, sentence="the target is reached"))
             return True
+        if progress.paused and self._clock() >= self._patience(action, progress):
+            raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: {progress.paused}, for too long: look, then retry")
         settled = (progress.since or self._clock()) + action.settles_within
         if not certain and self._clock() < settled:
             turn.wait(min(settled, self._clock() + SOON))
@@ -201,9 +235,45 @@ class Convergence:
         if not self._only_we(action, progress, releasing, now):
             raise Unknown(f"{step.resource} is neither as before nor as intended: somebody else changed it meanwhile")
         if progress.attempts >= MOST_ATTEMPTS:
-            raise NeedsHuman(Reason.UNKNOWN, f"{step.action} was tried {progress.attempts} times without effect")
-        turn.add(Retried(step=step.index, sentence="it did not happen, or not all of it: applied again"))
+            tried = f"{step.action} was tried {progress.attempts} times without effect"
+            raise NeedsHuman(Reason.UNKNOWN, tried)
+        why = "what it waited for has ended" if progress.paused else "it did not happen, or not all of it"
+        turn.add(Retried(step=step.index, sentence=why))
         return self._apply(turn, step, now, target)
+
+    def _operations(
+        self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress
+    ) -> tuple[bool, ProviderError | None]:
+        """Does an operation of ours still go on? Then the case waits for it, and nothing is sent meanwhile.
+
+        Beside it, what one has failed with. A failure is recorded once, and the operation not asked for again.
+        """
+        running, failure = "", None
+        for operation in progress.operations:
+            try:
+                running = operation if self._running(step, operation) else running
+            except (Transient, Unreachable):
+                raise
+            except ProviderError as error:
+                turn.add(OperationFailed(step=step.index, operation=operation, sentence=str(error)))
+                failure = error
+        if not running:
+            return False, failure
+        if self._clock() >= self._patience(action, progress):
+            raise NeedsHuman(
+                Reason.UNVERIFIED,
+                f"{step.action}: operation {running} still goes on after {action.settles_within}: look, then retry",
+            )
+        turn.wait(self._clock() + SOON)
+        return True, None
+
+    def _running(self, step: PlannedStep, operation: str) -> bool:
+        running: bool = self.reading(self._planner.cloud(step.resource).running, operation)
+        return running
+
+    def _patience(self, action: Action[Any, Any], progress: Progress) -> datetime:
+        """Until when operations of ours are waited for."""
+        return (progress.waits_since or self._clock()) + action.settles_within + action.consistent_within
 
     def _seen_twice(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], now: State) -> bool:
         """Where reads may be stale, a conclusion needs two equal ones, `consistent_within` apart."""
@@ -231,6 +301,12 @@ class Convergence:
     def verify(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
         target = restored(progress.target, action.state)
+        waits, failure = self._operations(turn, step, action, progress)
+        if waits:
+            return False
+        if failure is not None:
+            _unless_in_the_way(failure)
+            return self.reconcile(turn, step, turn.case.progress(step.index))
         now = self.observe(action, step)
         if reached(now, target):
             turn.add(Verified(step=step.index))
@@ -240,6 +316,12 @@ class Convergence:
     def verify_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
         target = restored(progress.release_target, action.state)
+        waits, failure = self._operations(turn, step, action, progress)
+        if waits:
+            return False
+        if failure is not None:
+            _unless_in_the_way(failure)
+            return self.reconcile(turn, step, turn.case.progress(step.index))
         now = self.observe(action, step)
         if not reached(now, target, proven=False):
             return self._not_yet(turn, step, action, progress, difference(now, target))
@@ -270,6 +352,12 @@ class Convergence:
             return self.reading(action.observe, self._planner.cloud(step.resource), step.resource)
         except Gone:
             return GONE
+
+
+def _unless_in_the_way(failure: ProviderError | None) -> None:
+    """Raises what an operation failed with, unless that was something else in its way: then it may be tried again."""
+    if failure is not None and not isinstance(failure, (Conflict, Gone)):  # Gone: what it missed; we look ourselves
+        raise failure
 
 
 def _key(case: Case, step: PlannedStep, seq: int) -> str:

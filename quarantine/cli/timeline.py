@@ -21,7 +21,9 @@ from quarantine.case import (
     Held,
     Intended,
     Opened,
+    OperationFailed,
     Outcome,
+    Paused,
     Planned,
     Probed,
     Reconciled,
@@ -47,6 +49,7 @@ _STYLES: dict[type[Value], str] = {
     Voided: "yellow",
     Drifted: "yellow",
     Retried: "yellow",
+    OperationFailed: "yellow",
     EffectArrivedLate: "yellow",
     Verified: "green",
     Reconciled: "green",
@@ -116,7 +119,7 @@ def about(recorded: Recorded) -> str:
             return _because(f"to {event.to}", event.reason)
         case Closed():
             return _because(str(event.outcome), event.sentence)
-        case Voided() | Retried() | Reconciled() | Skipped():
+        case Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
             return event.sentence
 
 

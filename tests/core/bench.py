@@ -52,6 +52,7 @@ def playbook(name: str, *steps: str | Step, approval: Approval = Approval.NONE) 
 PLAYBOOKS = (
     playbook("isolate", "fake:machine-isolate"),
     playbook("close", "fake:machine-close"),
+    playbook("fence", "fake:machine-fence"),
     playbook("isolate-and-close", "fake:machine-capture", "fake:machine-isolate", "fake:machine-close"),
     playbook("stop", "fake:machine-capture", "fake:machine-stop", approval=Approval.REQUIRED),
     playbook("delete", "fake:machine-delete", approval=Approval.REQUIRED),

@@ -14,7 +14,7 @@ from quarantine.plan import restored
 from quarantine.testing.fake.world import Died
 from tests.core.bench import Bench
 
-PLAYBOOKS = ["isolate", "close", "isolate-and-close", "stop", "isolate-and-stop"]
+PLAYBOOKS = ["isolate", "close", "fence", "isolate-and-close", "stop", "isolate-and-stop"]
 
 
 class Deaths:
@@ -34,6 +34,9 @@ class Deaths:
 def life(bench: Bench, name: str, deaths: Deaths) -> Case:
     """From the finding to the end, release included; whoever dies is followed by another worker."""
     resource = bench.machine()
+    if name == "fence":
+        for call in ("policy.create", "machine.set_ports", "policy.delete"):
+            bench.world.slow(call, timedelta(seconds=40))
     case = bench.open(resource, name)
     bench.failpoint = deaths
     engine = bench.engine

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from quarantine.case import Case, Intended, Outcome, Reason, Status
+from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, Status
 from quarantine.config import Approvals, Mode, OnDrift, Watch
-from quarantine.errors import Misused
-from quarantine.testing.fake.world import Fault
+from quarantine.errors import Conflict, Denied, Misused
+from quarantine.testing.fake.world import Died, Fault
 from tests.core.bench import Bench, settings
 
 MakeBench = Callable[..., Bench]
@@ -495,3 +495,114 @@ def test_two_workers_never_carry_one_case_at_the_same_time(bench: Bench) -> None
     bench.world.fail("policy.create", try_it)
     assert bench.settle(case).status is Status.CONTAINED
     assert bench.world.unmet == {}
+
+
+# -- operations that take their time -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(bench: Bench) -> Bench:
+    """Each change takes 40 s, and the machine takes no other meanwhile."""
+    for call in ("policy.create", "machine.set_ports", "policy.delete"):
+        bench.world.slow(call, timedelta(seconds=40))
+    return bench
+
+
+def test_the_next_change_waits_for_the_operation_of_the_last(slow: Bench) -> None:
+    resource = slow.machine()
+    case = slow.settle(slow.open(resource, "fence"), turns=200)
+    assert case.status is Status.CONTAINED, (case.reason, case.sentence)
+    assert slow.changes() == ["policy.create", "machine.set_ports"]
+    assert slow.types(case) == [
+        "opened", "planned", "allowed", "intended", "changed", "paused", "retried", "changed", "applied",
+        "verified", "contained",
+    ]  # fmt: skip
+    slow.desk.release(case.id, "local:ann")
+    assert slow.settle(case, turns=200).outcome is Outcome.RELEASED
+    assert slow.world.machine("web").ports == {"22": "0.0.0.0/0", "443": "10.0.0.0/8"}
+    assert len(slow.world.operations) == 4
+    slow.assert_whole()
+
+
+def test_it_is_verified_only_when_the_operation_has_ended(slow: Bench) -> None:
+    case = slow.open(slow.machine(), "fence")
+    slow.advance(case)
+    slow.clock.turn(timedelta(seconds=41))
+    slow.advance(case)
+    assert slow.changes() == ["policy.create", "machine.set_ports"]
+    slow.clock.turn(timedelta(seconds=20))
+    assert slow.advance(case).status is Status.CONTAINING
+    slow.clock.turn(timedelta(seconds=21))
+    assert slow.advance(case).status is Status.CONTAINED
+
+
+def test_a_crash_while_an_operation_runs_starts_no_second_one(slow: Bench) -> None:
+    case = slow.open(slow.machine(), "fence")
+    slow.world.fail("policy.create", Fault.DIE_AFTER)
+    with pytest.raises(Died):
+        slow.advance(case)
+    slow.clock.turn(slow.settings.worker.lease + timedelta(seconds=1))
+    assert slow.settle(case, slow.worker(), turns=400).status is Status.CONTAINED
+    assert slow.changes() == ["policy.create", "machine.set_ports"]
+
+
+def test_an_operation_that_failed_because_of_something_in_its_way_is_begun_again(slow: Bench) -> None:
+    slow.world.slow("machine.set_ports", timedelta(seconds=40), Conflict("somebody was there first"))
+    case = slow.settle(slow.open(slow.machine(), "fence"), turns=200)
+    assert case.status is Status.CONTAINED, (case.reason, case.sentence)
+    assert slow.changes() == ["policy.create", "machine.set_ports", "machine.set_ports"]
+    events = [item.event for item in slow.store.history(case.id)]
+    assert [item.sentence for item in events if isinstance(item, OperationFailed)] == ["somebody was there first"]
+
+
+def test_an_operation_that_fails_for_good_is_given_to_a_person_with_its_reason(slow: Bench) -> None:
+    slow.world.slow("machine.set_ports", timedelta(seconds=40), Denied("a policy of the organisation"))
+    case = slow.settle(slow.open(slow.machine(), "fence"), turns=200)
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.PERMISSION_MISSING)
+    assert "a policy of the organisation" in case.sentence
+    slow.desk.release(case.id, "local:ann")
+    assert slow.settle(case, turns=200).outcome is Outcome.RELEASED
+    assert slow.world.policies() == {}
+
+
+def test_a_retry_after_an_operation_failed_for_good_begins_it_again(slow: Bench) -> None:
+    slow.world.slow("machine.set_ports", timedelta(seconds=40), Denied("a policy of the organisation"))
+    case = slow.settle(slow.open(slow.machine(), "fence"), turns=200)
+    slow.desk.retry(case.id, "local:ann")
+    assert slow.settle(case, turns=200).status is Status.CONTAINED
+
+
+def test_an_operation_that_never_ends_is_given_to_a_person_who_may_go_on_waiting(slow: Bench) -> None:
+    slow.world.slow("policy.create", timedelta(minutes=8))
+    case = slow.settle(slow.open(slow.machine(), "fence"), turns=600)
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNVERIFIED)
+    assert "still goes on" in case.sentence
+    slow.desk.retry(case.id, "local:ann")
+    assert slow.settle(case, turns=600).status is Status.CONTAINED
+    assert slow.changes() == ["policy.create", "machine.set_ports"]
+
+
+def test_a_busy_resource_is_waited_for_and_then_a_person_asked(slow: Bench) -> None:
+    """Busy with what is not ours: there is no operation to ask for, only the resource to look at."""
+    resource = slow.machine()
+    slow.world.slow("machine.set_ports", timedelta(minutes=3))
+    slow.world.call("machine.set_ports", "local", {"id": "web", "ports": {"8080": "0.0.0.0/0"}}, None)
+    slow.world.sent.clear()
+    slow.world.slow("machine.set_ports", timedelta(seconds=40))
+    case = slow.settle(slow.open(resource, "fence"), turns=200)
+    assert slow.changes() == []
+    assert case.status is Status.NEEDS_HUMAN, "the stranger's operation changed the ports meanwhile"
+    assert case.reason is Reason.UNKNOWN
+    assert slow.types(case).count("paused") < 20, "each pause is longer than the last"
+
+
+def test_a_release_waits_for_the_operation_of_the_containment(slow: Bench) -> None:
+    case = slow.open(slow.machine(), "fence")
+    slow.advance(case)
+    slow.store.switch("all", True, "stop", "local:ann", slow.clock())
+    slow.clock.turn(timedelta(seconds=41))
+    halted = slow.settle(case)
+    assert (halted.status, halted.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
+    slow.desk.release(case.id, "local:ann")
+    assert slow.settle(case, turns=200).outcome is Outcome.RELEASED
+    assert slow.world.policies() == {}

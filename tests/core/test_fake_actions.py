@@ -1,6 +1,7 @@
 """The actions of the fake platform keep the contracts that real ones have to keep."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from quarantine.testing.fake.cloud import FakeCloud
 from quarantine.testing.fake.machine_capture import MachineCapture
 from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_delete import MachineDelete
+from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.machine_stop import MachineStop
 from quarantine.testing.fake.world import FakeWorld
@@ -43,6 +45,20 @@ class TestMachineIsolateKeepingLabels(TestMachineIsolate):
     @pytest.fixture
     def setting(self, world: FakeWorld, machine: Resource) -> Setting:
         return Setting(MachineIsolate(keep_labels=("app",)), FakeCloud(world), machine)
+
+
+class TestMachineFence(ReversibleContract):
+    """Every change is an operation; nothing else is taken while it runs."""
+
+    @pytest.fixture
+    def setting(self, world: FakeWorld, machine: Resource) -> Setting:
+        for call in ("policy.create", "policy.delete", "machine.set_ports"):
+            world.slow(call, timedelta(seconds=20))
+        return Setting(MachineFence(), FakeCloud(world), machine, settle=world.finish)
+
+    @pytest.fixture
+    def stranger(self, world: FakeWorld, machine: Resource) -> Stranger:
+        return lambda: world.meddle(machine.id, ports={"8080": "0.0.0.0/0"})
 
 
 class TestMachineClose(ReversibleContract):

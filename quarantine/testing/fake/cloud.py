@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quarantine.action import Cloud, Mark, Receipt
-from quarantine.testing.fake.world import READS, FakeWorld
+from quarantine.testing.fake.world import READS, Begun, FakeWorld
 
 
 class FakeCloud(Cloud):
@@ -21,5 +21,10 @@ class FakeCloud(Cloud):
     def invoke(self, call: str, arguments: Mapping[str, Any]) -> Any:
         return self.world.call(call, self.scope, arguments, self._mark)
 
+    def running(self, operation: str) -> bool:
+        return bool(self.read("operation.get", "operation.get", id=operation))
+
     def receipt(self, answer: Any) -> Receipt:
+        if isinstance(answer, Begun):
+            return Receipt(id=answer.request, operation=answer.operation)
         return Receipt(id=str(answer))

@@ -13,6 +13,7 @@ from quarantine.testing.fake.cloud import FakeCloud
 from quarantine.testing.fake.machine_capture import MachineCapture
 from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_delete import MachineDelete
+from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.machine_stop import MachineStop
 from quarantine.testing.fake.world import EVERYONE, KIND, FakeWorld
@@ -99,7 +100,13 @@ class FakeProvider(Provider):
 
     name: ClassVar[str] = "fake"
     settings: ClassVar[type[BaseModel]] = FakeSettings
-    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (MachineIsolate, MachineClose, MachineStop, MachineDelete)
+    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
+        MachineIsolate,
+        MachineClose,
+        MachineFence,
+        MachineStop,
+        MachineDelete,
+    )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (MachineCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"fake:finding": fake_finding}
     polls: ClassVar[tuple[Poll, ...]] = (Poll("fake:open-machines", ("machine.list",), open_machines),)

@@ -79,6 +79,8 @@ class Machine(Value):
     peers: tuple[str, ...]
     """The ids of machines in the same scope that work for the same thing."""
     version: int
+    busy: bool = False
+    """An operation on it is still running, and no other change is taken meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,25 @@ class Shown:
 
     machine: Machine | None
     since: datetime
+
+
+@dataclass
+class Operation:
+    """A change that was accepted and takes its time; it happens, or fails, at `ends`."""
+
+    ends: datetime
+    address: "Address"
+    effect: Callable[[], Any]
+    failure: ProviderError | None
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The answer to a change that goes on as an operation."""
+
+    request: str
+    operation: str
 
 
 Address = tuple[str, str]
@@ -119,6 +140,9 @@ class FakeWorld:
         self._history: dict[Address, list[Shown]] = {}
         self._policies: dict[Address, Mark | None] = {}
         self._faults: dict[str, deque[Fault | Callable[[], None]]] = defaultdict(deque)
+        self._slow: dict[str, timedelta] = {}
+        self._operations: dict[str, Operation] = {}
+        self._failures: dict[str, deque[ProviderError]] = defaultdict(deque)
         self._late: list[Callable[[], None]] = []
         self._stale_reads = 0
         self._delay = timedelta(0)
@@ -155,11 +179,13 @@ class FakeWorld:
     def machine(self, name: str, scope: str = "local") -> Machine:
         """As it really is, whatever reads show. Raises Gone."""
         with self._lock:
+            self._go_on()
             return _there(self._history.get((scope, name), [Shown(None, self._clock())])[-1].machine, scope, name)
 
     def policies(self) -> dict[Address, Mark | None]:
         """(scope, uid of the machine) -> the mark that its policy carries."""
         with self._lock:
+            self._go_on()
             return dict(self._policies)
 
     def meddle(self, name: str, scope: str = "local", **attributes: Any) -> None:
@@ -187,6 +213,25 @@ class FakeWorld:
         with self._lock:
             self._delay = delay
 
+    def slow(self, call: str, takes: timedelta, *failures: ProviderError) -> None:
+        """From now on, this change is an operation that takes so long; the next ones end in these failures."""
+        with self._lock:
+            self._slow[call] = takes
+            self._failures[call].extend(failures)
+
+    def finish(self) -> None:
+        """Every operation that runs comes to its end now."""
+        with self._lock:
+            for operation in self._operations.values():
+                operation.ends = min(operation.ends, self._clock())
+            self._go_on()
+
+    @property
+    def operations(self) -> list[str]:
+        """Every operation that was ever begun."""
+        with self._lock:
+            return list(self._operations)
+
     def arrive(self) -> None:
         """Every change that was late happens now."""
         with self._lock:
@@ -205,6 +250,7 @@ class FakeWorld:
     def call(self, name: str, scope: str, arguments: Mapping[str, Any], mark: Mark | None) -> Any:
         """One request. Raises ProviderError, and Died."""
         with self._lock:
+            self._go_on()
             if name in READS:
                 self.asked.append(name)
             else:
@@ -221,12 +267,56 @@ class FakeWorld:
             if fault is Fault.ARRIVE_LATE:
                 self._late.append(lambda: self._arrive(name, scope, arguments, mark))
                 raise Unknown(f"{name}: no answer")
-            answer = getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+            answer = self._carry_out(name, scope, arguments, mark)
             if fault is Fault.DIE_AFTER:
                 raise Died(f"after {name}")
             if fault is Fault.LOSE_ANSWER:
                 raise Unknown(f"{name}: no answer")
             return answer
+
+    def _carry_out(self, name: str, scope: str, arguments: Mapping[str, Any], mark: Mark | None) -> Any:
+        if name in READS:
+            return getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+        address = scope, arguments.get("id") or self._name_of(scope, arguments["uid"])
+        if self._busy(address):
+            raise Conflict(f"{address[1]} is busy with another operation")
+        if name not in self._slow:
+            return getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+        failure = self._failures[name].popleft() if self._failures[name] else None
+        begun = Begun(self._request(), f"operation-{self._number()}")
+        self._operations[begun.operation] = Operation(
+            ends=self._clock() + self._slow[name],
+            address=address,
+            effect=lambda: getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments),
+            failure=failure,
+        )
+        return begun
+
+    def _go_on(self) -> None:
+        """What operations have come to their end by now happens."""
+        for operation in self._operations.values():
+            if operation.over or operation.ends > self._clock():
+                continue
+            operation.over = True
+            if operation.failure is None:
+                try:
+                    operation.effect()
+                except ProviderError as error:
+                    operation.failure = error
+
+    def _busy(self, address: Address) -> bool:
+        return any(item.address == address and not item.over for item in self._operations.values())
+
+    def _name_of(self, scope: str, uid: str) -> str:
+        found = (history[-1].machine for (where, _), history in self._history.items() if where == scope)
+        return next((machine.id for machine in found if machine is not None and machine.uid == uid), uid)
+
+    def _operation(self, scope: str, mark: Mark | None, id: str) -> bool:  # noqa: A002
+        """Does it still run? Raises what it failed with."""
+        operation = self._operations.get(id)
+        if operation is not None and operation.failure is not None and operation.over:
+            raise operation.failure
+        return operation is not None and not operation.over
 
     def _meet(self, name: str) -> Fault:
         fault = self._faults[name].popleft() if self._faults[name] else Fault.PASS
@@ -250,7 +340,8 @@ class FakeWorld:
         if self._stale_reads > 0 and len(history) > 1:
             self._stale_reads -= 1
             shown = history[-2:-1]
-        return _there(shown[-1].machine if shown else None, scope, id)
+        machine = _there(shown[-1].machine if shown else None, scope, id)
+        return machine.model_copy(update={"busy": self._busy((scope, id))})
 
     def _list(self, scope: str, mark: Mark | None) -> list[Machine]:
         found = [self._history[address][-1].machine for address in sorted(self._history) if address[0] == scope]
@@ -318,6 +409,7 @@ CALLS: Final[Mapping[str, str]] = {
     "machine.get": "_get",
     "machine.list": "_list",
     "machine.read_memory": "_memory",
+    "operation.get": "_operation",
     "policy.get": "_get_policy",
     "policy.create": "_create_policy",
     "policy.delete": "_delete_policy",
@@ -328,7 +420,9 @@ CALLS: Final[Mapping[str, str]] = {
 }
 """What the platform can do."""
 
-READS: Final = frozenset({"identity.get", "machine.get", "machine.list", "machine.read_memory", "policy.get"})
+READS: Final = frozenset(
+    {"identity.get", "machine.get", "machine.list", "machine.read_memory", "operation.get", "policy.get"}
+)
 
 
 def _there(machine: Machine | None, scope: str, name: str) -> Machine:
