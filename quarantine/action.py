@@ -36,6 +36,7 @@ __all__ = [
     "Fact",
     "Gate",
     "Identity",
+    "Leftover",
     "Mark",
     "OneWay",
     "Parser",
@@ -214,6 +215,9 @@ class Action(_Step, Generic[C, S]):
     """How long the provider may take until the target shows: a long-running operation, a task, propagation."""
     consistent_within: ClassVar[timedelta] = timedelta(0)
     """How long a read may be stale after a write; zero for Kubernetes, vSphere, Docker."""
+    shares: ClassVar[str] = ""
+    """The kind of an object of ours that several cases use at once: a quarantine group. It is never part of a
+    before-image and stays after a release, until `quarantine sweep` finds that nobody uses it."""
 
     @abstractmethod
     def observe(self, cloud: C, resource: Resource) -> S:
@@ -324,6 +328,14 @@ def sdk(module: str, extra: str) -> Any:
         raise Missing(f"the package of '{error.name}' is not installed: {command}") from error
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """Shared objects of ours that nobody uses any more: how they are found, and what removes one."""
+
+    poll: Poll
+    playbook: str
+
+
 class Provider(ABC):
     """The adapter for one platform. Made from its part of the configuration; connects lazily."""
 
@@ -334,6 +346,7 @@ class Provider(ABC):
     parsers: ClassVar[Mapping[str, Parser]] = {}
     polls: ClassVar[tuple[Poll, ...]] = ()
     relations: ClassVar[Mapping[str, Relation]] = {}
+    leftovers: ClassVar[tuple[Leftover, ...]] = ()
 
     @abstractmethod
     def __init__(self, settings: Any) -> None: ...

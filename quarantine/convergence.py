@@ -186,18 +186,19 @@ class Convergence:
             turn.wait(self._clock())
             return False
         except Pending as pending:
-            return self._pause(turn, step, str(pending))
+            return self._pause(turn, step, action, str(pending))
         except (Unknown, Conflict, Transient) as error:
             log.warning("outcome_open", extra={"case": turn.case.id, "step": step.index, "why": str(error)})
             return self._look(turn, step, error)
         turn.add(Applied(step=step.index))
         return True
 
-    def _pause(self, turn: Turn, step: PlannedStep, sentence: str) -> bool:
+    def _pause(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], sentence: str) -> bool:
         """The next change has to wait. Each pause in a row is longer, at most half a minute."""
         progress = turn.case.progress(step.index)
-        waited = self._clock() - (progress.waits_since or self._clock())
-        due = self._clock() + min(max(SOON, waited / 2), LONGEST_PAUSE)
+        if self._clock() >= self._patience(action, progress):
+            raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: {sentence}, for too long: look, then retry")
+        due = self._a_little_later(progress.waits_since)
         turn.add(Paused(step=step.index, sentence=sentence), also=Also(due=due))
         return False
 
@@ -222,11 +223,9 @@ class Convergence:
         if reached(now, target, proven=not releasing):
             turn.add(Reconciled(step=step.index, sentence="the target is reached"))
             return True
-        if progress.paused and self._clock() >= self._patience(action, progress):
-            raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: {progress.paused}, for too long: look, then retry")
         settled = (progress.since or self._clock()) + action.settles_within
         if not certain and self._clock() < settled:
-            turn.wait(min(settled, self._clock() + SOON))
+            turn.wait(min(settled, self._a_little_later(progress.since)))
             return False
         if now is GONE:
             raise Gone(f"{step.resource} is not there any more")
@@ -264,12 +263,17 @@ class Convergence:
                 Reason.UNVERIFIED,
                 f"{step.action}: operation {running} still goes on after {action.settles_within}: look, then retry",
             )
-        turn.wait(self._clock() + SOON)
+        turn.wait(self._a_little_later(progress.waits_since))
         return True, None
 
     def _running(self, step: PlannedStep, operation: str) -> bool:
         running: bool = self.reading(self._planner.cloud(step.resource).running, operation)
         return running
+
+    def _a_little_later(self, since: datetime | None) -> datetime:
+        """When to look again at what has taken this long already: in 1 s at first, later in 30 s."""
+        now = self._clock()
+        return now + min(max(SOON, (now - (since or now)) / 4), LONGEST_PAUSE)
 
     def _patience(self, action: Action[Any, Any], progress: Progress) -> datetime:
         """Until when operations of ours are waited for."""
@@ -335,7 +339,7 @@ class Convergence:
         """Read back, and not equal: wait as long as the provider may take, then say so."""
         until = (progress.since or self._clock()) + action.settles_within + action.consistent_within
         if self._clock() < until:
-            turn.wait(min(until, self._clock() + SOON))
+            turn.wait(min(until, self._a_little_later(progress.since)))
             return False
         what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
         raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: read back, {what} of {step.resource} is not as intended")

@@ -44,6 +44,8 @@ class Facts:
     """The times of automatic containments in this account in the last 24 hours."""
     spent_everywhere: int
     budget: Budget
+    users: tuple[str, ...] = ()
+    """The open cases that may be using a resource of the plan, where it is a shared object of ours."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ def refusals(plan: Plan, facts: Facts) -> Decision:
         instead = f" What would work: {'; '.join(refusal.alternatives)}." if refusal.alternatives else ""
         return Hold(f"{step.action} cannot work here: {refusal.reason}.{instead}", passable=False)
     return Allow("every action can work here")
+
+
+def in_use(plan: Plan, facts: Facts) -> Decision:
+    if facts.users:
+        return Refuse(f"{plan.resource} may be in use by case {', '.join(facts.users)}: release that first")
+    return Allow("no open case uses what the plan removes")
 
 
 def sample(plan: Plan, facts: Facts) -> Decision:
@@ -193,6 +201,7 @@ GUARDS: tuple[Guard, ...] = (
     account_pin,
     protected_set,
     refusals,
+    in_use,
     mode,
     approval,
     consent,

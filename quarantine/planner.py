@@ -88,7 +88,14 @@ class Planner:
             spent=tuple(spent),
             spent_everywhere=everywhere,
             budget=self._settings.guards.budget,
+            users=tuple(item for item in self._users(draft.plan) if item != case.id),
         )
+
+    def _users(self, plan: Plan) -> list[str]:
+        """The open cases that may be using a shared object of ours that the plan acts on."""
+        kinds = {step.resource.kind for step in plan.steps}
+        sharing = [name for name, doing in self._registry.actions.items() if getattr(doing, "shares", "") in kinds]
+        return self._store.holders(sharing, plan.resource.scope) if sharing else []
 
     def pinned(self, provider: str) -> frozenset[str]:
         """The accounts that the configuration names for a provider."""

@@ -30,7 +30,7 @@ class Poller:
         poll = self._registry.polls[schedule.poll]
         provider = self._registry.provider(schedule.poll.partition(":")[0])
         playbook = self._shelf.find(schedule.playbook) if schedule.playbook else None
-        cloud = provider.connect(schedule.scope)
+        cloud = provider.connect(schedule.scope).belonging_to(self._store.installation())
         findings, cursor = poll.run(cloud, schedule.scope, self._clock(), self._store.cursor(name))
         own_word = (finding.model_copy(update={"source": name}) for finding in findings)
         results = [self._intake.link(finding, f"schedule:{name}", playbook) for finding in own_word]

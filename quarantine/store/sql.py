@@ -7,7 +7,7 @@ each commit; it is injected by the crash tests and nothing can switch it on in p
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -471,6 +471,18 @@ class Store:
             _remember(connection, finding, case_id, at)
 
     # -- guards' facts ---------------------------------------------------------------------------------------
+
+    def holders(self, actions: Collection[str], scope: str) -> list[str]:
+        """The cases of this scope that hold something under one of these actions."""
+        with self._read() as connection:
+            rows = connection.execute(
+                select(schema.holds.c.case_id)
+                .distinct()
+                .join(schema.cases, schema.cases.c.id == schema.holds.c.case_id)
+                .where(schema.holds.c.action.in_(actions), schema.cases.c.scope == scope)
+                .order_by(schema.holds.c.case_id)
+            )
+            return [row.case_id for row in rows]
 
     def switches(self) -> list[Switch]:
         """Every kill switch that is on."""

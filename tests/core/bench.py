@@ -129,7 +129,7 @@ class Bench:
         assert moved is not None, "another worker holds the case"
         return moved
 
-    def settle(self, case: Case, engine: Engine | None = None, turns: int = 60) -> Case:
+    def settle(self, case: Case, engine: Engine | None = None, turns: int = 100) -> Case:
         """Carry on, and turn the clock to each due time, until the case rests or is only watched."""
         resting = {Status.CLOSED, Status.NEEDS_HUMAN, Status.CONTAINED, Status.PROPOSED, Status.AWAITING_APPROVAL}
         for _ in range(turns):

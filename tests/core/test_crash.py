@@ -36,7 +36,7 @@ def life(bench: Bench, name: str, deaths: Deaths) -> Case:
     resource = bench.machine()
     if name == "fence":
         for call in ("policy.create", "machine.set_ports", "policy.delete"):
-            bench.world.slow(call, timedelta(seconds=40))
+            bench.world.slow(call, timedelta(seconds=2))
     case = bench.open(resource, name)
     bench.failpoint = deaths
     engine = bench.engine

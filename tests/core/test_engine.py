@@ -268,7 +268,7 @@ def test_a_half_done_containment_can_be_released(bench: Bench) -> None:
 
 def test_an_unreachable_provider_is_asked_for_a_while_and_then_a_person(bench: Bench) -> None:
     bench.world.fail("machine.get", *[Fault.UNREACHABLE] * 500)
-    case = bench.settle(bench.open(bench.machine(), "isolate"), turns=200)
+    case = bench.settle(bench.open(bench.machine(), "isolate"))
     assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNREACHABLE)
     assert bench.clock() - case.opened_at >= timedelta(minutes=5)
 
@@ -502,15 +502,15 @@ def test_two_workers_never_carry_one_case_at_the_same_time(bench: Bench) -> None
 
 @pytest.fixture
 def slow(bench: Bench) -> Bench:
-    """Each change takes 40 s, and the machine takes no other meanwhile."""
+    """Each change takes 12 s, and the machine takes no other meanwhile."""
     for call in ("policy.create", "machine.set_ports", "policy.delete"):
-        bench.world.slow(call, timedelta(seconds=40))
+        bench.world.slow(call, timedelta(seconds=12))
     return bench
 
 
 def test_the_next_change_waits_for_the_operation_of_the_last(slow: Bench) -> None:
     resource = slow.machine()
-    case = slow.settle(slow.open(resource, "fence"), turns=200)
+    case = slow.settle(slow.open(resource, "fence"))
     assert case.status is Status.CONTAINED, (case.reason, case.sentence)
     assert slow.changes() == ["policy.create", "machine.set_ports"]
     assert slow.types(case) == [
@@ -518,7 +518,7 @@ def test_the_next_change_waits_for_the_operation_of_the_last(slow: Bench) -> Non
         "verified", "contained",
     ]  # fmt: skip
     slow.desk.release(case.id, "local:ann")
-    assert slow.settle(case, turns=200).outcome is Outcome.RELEASED
+    assert slow.settle(case).outcome is Outcome.RELEASED
     assert slow.world.machine("web").ports == {"22": "0.0.0.0/0", "443": "10.0.0.0/8"}
     assert len(slow.world.operations) == 4
     slow.assert_whole()
@@ -527,12 +527,12 @@ def test_the_next_change_waits_for_the_operation_of_the_last(slow: Bench) -> Non
 def test_it_is_verified_only_when_the_operation_has_ended(slow: Bench) -> None:
     case = slow.open(slow.machine(), "fence")
     slow.advance(case)
-    slow.clock.turn(timedelta(seconds=41))
+    slow.clock.turn(timedelta(seconds=13))
     slow.advance(case)
     assert slow.changes() == ["policy.create", "machine.set_ports"]
-    slow.clock.turn(timedelta(seconds=20))
+    slow.clock.turn(timedelta(seconds=6))
     assert slow.advance(case).status is Status.CONTAINING
-    slow.clock.turn(timedelta(seconds=21))
+    slow.clock.turn(timedelta(seconds=7))
     assert slow.advance(case).status is Status.CONTAINED
 
 
@@ -542,13 +542,13 @@ def test_a_crash_while_an_operation_runs_starts_no_second_one(slow: Bench) -> No
     with pytest.raises(Died):
         slow.advance(case)
     slow.clock.turn(slow.settings.worker.lease + timedelta(seconds=1))
-    assert slow.settle(case, slow.worker(), turns=400).status is Status.CONTAINED
+    assert slow.settle(case, slow.worker()).status is Status.CONTAINED
     assert slow.changes() == ["policy.create", "machine.set_ports"]
 
 
 def test_an_operation_that_failed_because_of_something_in_its_way_is_begun_again(slow: Bench) -> None:
-    slow.world.slow("machine.set_ports", timedelta(seconds=40), Conflict("somebody was there first"))
-    case = slow.settle(slow.open(slow.machine(), "fence"), turns=200)
+    slow.world.slow("machine.set_ports", timedelta(seconds=12), Conflict("somebody was there first"))
+    case = slow.settle(slow.open(slow.machine(), "fence"))
     assert case.status is Status.CONTAINED, (case.reason, case.sentence)
     assert slow.changes() == ["policy.create", "machine.set_ports", "machine.set_ports"]
     events = [item.event for item in slow.store.history(case.id)]
@@ -556,40 +556,40 @@ def test_an_operation_that_failed_because_of_something_in_its_way_is_begun_again
 
 
 def test_an_operation_that_fails_for_good_is_given_to_a_person_with_its_reason(slow: Bench) -> None:
-    slow.world.slow("machine.set_ports", timedelta(seconds=40), Denied("a policy of the organisation"))
-    case = slow.settle(slow.open(slow.machine(), "fence"), turns=200)
+    slow.world.slow("machine.set_ports", timedelta(seconds=12), Denied("a policy of the organisation"))
+    case = slow.settle(slow.open(slow.machine(), "fence"))
     assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.PERMISSION_MISSING)
     assert "a policy of the organisation" in case.sentence
     slow.desk.release(case.id, "local:ann")
-    assert slow.settle(case, turns=200).outcome is Outcome.RELEASED
+    assert slow.settle(case).outcome is Outcome.RELEASED
     assert slow.world.policies() == {}
 
 
 def test_a_retry_after_an_operation_failed_for_good_begins_it_again(slow: Bench) -> None:
-    slow.world.slow("machine.set_ports", timedelta(seconds=40), Denied("a policy of the organisation"))
-    case = slow.settle(slow.open(slow.machine(), "fence"), turns=200)
+    slow.world.slow("machine.set_ports", timedelta(seconds=12), Denied("a policy of the organisation"))
+    case = slow.settle(slow.open(slow.machine(), "fence"))
     slow.desk.retry(case.id, "local:ann")
-    assert slow.settle(case, turns=200).status is Status.CONTAINED
+    assert slow.settle(case).status is Status.CONTAINED
 
 
 def test_an_operation_that_never_ends_is_given_to_a_person_who_may_go_on_waiting(slow: Bench) -> None:
-    slow.world.slow("policy.create", timedelta(minutes=8))
-    case = slow.settle(slow.open(slow.machine(), "fence"), turns=600)
+    slow.world.slow("policy.create", timedelta(seconds=30))
+    case = slow.settle(slow.open(slow.machine(), "fence"))
     assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNVERIFIED)
     assert "still goes on" in case.sentence
     slow.desk.retry(case.id, "local:ann")
-    assert slow.settle(case, turns=600).status is Status.CONTAINED
+    assert slow.settle(case).status is Status.CONTAINED
     assert slow.changes() == ["policy.create", "machine.set_ports"]
 
 
 def test_a_busy_resource_is_waited_for_and_then_a_person_asked(slow: Bench) -> None:
     """Busy with what is not ours: there is no operation to ask for, only the resource to look at."""
     resource = slow.machine()
-    slow.world.slow("machine.set_ports", timedelta(minutes=3))
+    slow.world.slow("machine.set_ports", timedelta(seconds=15))
     slow.world.call("machine.set_ports", "local", {"id": "web", "ports": {"8080": "0.0.0.0/0"}}, None)
     slow.world.sent.clear()
-    slow.world.slow("machine.set_ports", timedelta(seconds=40))
-    case = slow.settle(slow.open(resource, "fence"), turns=200)
+    slow.world.slow("machine.set_ports", timedelta(seconds=12))
+    case = slow.settle(slow.open(resource, "fence"))
     assert slow.changes() == []
     assert case.status is Status.NEEDS_HUMAN, "the stranger's operation changed the ports meanwhile"
     assert case.reason is Reason.UNKNOWN
@@ -600,9 +600,9 @@ def test_a_release_waits_for_the_operation_of_the_containment(slow: Bench) -> No
     case = slow.open(slow.machine(), "fence")
     slow.advance(case)
     slow.store.switch("all", True, "stop", "local:ann", slow.clock())
-    slow.clock.turn(timedelta(seconds=41))
+    slow.clock.turn(timedelta(seconds=13))
     halted = slow.settle(case)
     assert (halted.status, halted.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
     slow.desk.release(case.id, "local:ann")
-    assert slow.settle(case, turns=200).outcome is Outcome.RELEASED
+    assert slow.settle(case).outcome is Outcome.RELEASED
     assert slow.world.policies() == {}

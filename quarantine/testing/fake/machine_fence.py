@@ -22,7 +22,7 @@ class MachineFence(Action[FakeCloud, MachineFenced]):
     name: ClassVar[str] = "fake:machine-fence"
     resource: ClassVar[str] = "fake:machine"
     state: ClassVar[type[State]] = MachineFenced
-    settles_within: ClassVar[timedelta] = timedelta(minutes=5)
+    settles_within: ClassVar[timedelta] = timedelta(seconds=20)
 
     def permissions(self) -> tuple[str, ...]:
         return ("machine.get", "policy.get", "policy.create", "policy.delete", "machine.set_ports")
