@@ -24,3 +24,8 @@ def owner_of(pod: Mapping[str, Any]) -> str:
     owners = pod["metadata"].get("ownerReferences") or []
     owners = [owner for owner in owners if owner.get("controller")] or owners
     return f"{owners[0]['kind']}/{owners[0]['name']}" if owners else ""
+
+
+def is_static(pod: Mapping[str, Any]) -> bool:
+    """Does it mirror a manifest on its node? Then the kubelet puts it back as it was."""
+    return "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})

@@ -54,14 +54,8 @@ class PodCapture(Capture[KubernetesCloud]):
         yield _document("logs.json", index)
 
     def _log(self, cloud: KubernetesCloud, resource: Resource, container: str, previous: bool) -> bytes:
-        query = {
-            "container": container,
-            "timestamps": "true",
-            "tailLines": self.log_lines,
-            "limitBytes": self.log_bytes,
-        }
-        if previous:
-            query["previous"] = "true"
+        query = {"container": container, "timestamps": "true", "tailLines": self.log_lines}
+        query |= {"limitBytes": self.log_bytes, **({"previous": "true"} if previous else {})}
         where = {"namespace": resource.area, "name": resource.id}
         content: bytes = cloud.read("get pods/log", f"get {POD}/log", **where, query=query)
         return content

@@ -1,8 +1,8 @@
 """Cuts a machine off with a policy of its own, and takes away the labels by which others find it."""
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from quarantine.action import Absence, Action, Caveat, Fact, Refusal, State, Token
+from quarantine.action import Action, Caveat, Fact, Refusal, State, Token
 from quarantine.errors import Conflict, Gone
 from quarantine.model import Resource
 from quarantine.testing.fake.cloud import FakeCloud
@@ -48,12 +48,8 @@ class MachineIsolate(Action[FakeCloud, MachineIsolation]):
         kept = {key: value for key, value in before.labels.items() if key in self.keep_labels}
         return before.model_copy(update={"labels": {**kept, ISOLATED: before.uid}, "policy": "quarantine"})
 
-    def apply(
-        self, cloud: FakeCloud, resource: Resource, now: MachineIsolation, target: MachineIsolation | Absence
-    ) -> None:
+    def apply(self, cloud: FakeCloud, resource: Resource, now: MachineIsolation, target: Any) -> None:
         """The policy comes before the labels go, and goes after they are back: there is no moment without both."""
-        if isinstance(target, Absence):
-            raise TypeError("isolating a machine never removes it")
         if target.policy and not now.policy:
             try:
                 cloud.change("policy.create", "policy.create", uid=now.uid)
@@ -64,14 +60,8 @@ class MachineIsolate(Action[FakeCloud, MachineIsolation]):
         if now.labels != target.labels:
             gone = {key: None for key in now.labels if key not in target.labels}
             # A release overwrites nobody's change; a containment does not wait for whoever is writing.
-            version = None if target.policy else now.version
-            cloud.change(
-                "machine.patch_labels",
-                "machine.patch_labels",
-                id=resource.id,
-                labels={**gone, **target.labels},
-                version=version,
-            )
+            patch = {"labels": {**gone, **target.labels}, "version": None if target.policy else now.version}
+            cloud.change("machine.patch_labels", "machine.patch_labels", id=resource.id, **patch)
         if now.policy and not target.policy:
             try:
                 cloud.change("policy.delete", "policy.delete", uid=now.uid)
