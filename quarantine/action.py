@@ -317,14 +317,17 @@ class Relation:
     """(cloud, resource) -> what is related to it. Only reads."""
 
 
-def sdk(module: str, extra: str) -> Any:
-    """An SDK's module, imported when it is first needed. Raises Missing with the command that installs it."""
+def sdk(module: str, extra: str = "") -> Any:
+    """An SDK's module, imported when it is first needed. Raises Missing with the command that installs it.
+
+    `extra` is the part of our distribution that brings it; without, it comes with the distribution itself.
+    """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.partition(".")[0]):
             raise
-        command = f'pip install "cloud-quarantine[{extra}]"'
+        command = f'pip install "cloud-quarantine[{extra}]"' if extra else "pip install cloud-quarantine"
         raise Missing(f"the package of '{error.name}' is not installed: {command}") from error
 
 

@@ -13,7 +13,8 @@ from quarantine.testing.fake.provider import FakeProvider
 MOST_LINES = 80
 PROVIDERS: list[type[Provider]] = [*installed().values(), FakeProvider]
 DOINGS: list[type[Action[Any, Any]] | type[Capture[Any]]] = [
-    doing for provider in PROVIDERS for doing in (*provider.actions, *provider.captures)
+    *(action for provider in PROVIDERS for action in provider.actions),
+    *(capture for provider in PROVIDERS for capture in provider.captures),
 ]
 
 

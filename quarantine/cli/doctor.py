@@ -9,7 +9,7 @@ from quarantine.cli import options
 from quarantine.cli.exit_code import ExitCode
 
 if TYPE_CHECKING:
-    from quarantine.action import Check
+    from quarantine.action import Check, Provider
     from quarantine.app import App
 
 COLUMNS = ("verdict", "subject", "message", "fix")
@@ -43,7 +43,16 @@ def _checks(app: "App") -> Iterator["Check"]:
     if not providers:
         yield _warn("providers", "none is configured, so nothing can be touched", "fill in 'providers:'")
     for provider in providers.values():
+        yield from _provider(provider)
+
+
+def _provider(provider: "Provider") -> Iterator["Check"]:
+    from quarantine.errors import Missing
+
+    try:
         yield from provider.doctor()
+    except Missing as error:  # the others are looked at all the same
+        yield _fail(provider.name, str(error), "install it where the server runs")
 
 
 def _configuration(app: "App") -> Iterator["Check"]:
