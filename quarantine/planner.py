@@ -59,8 +59,10 @@ class Planner:
             raise Gone(f"{resource}: the one that was meant is gone, another has its name now")
         steps: list[PlannedStep] = []
         for step in playbook.steps:
+            doing = self._registry.build(step.action, step.settings)
+            needs = self._registry.permissions(doing, found.kind, step.relation)
             for target in self._targets(step, found):
-                steps.append(self._planned(len(steps), step, target))
+                steps.append(self._planned(len(steps), step, doing, target, needs))
         plan = Plan(playbook=playbook.name, playbook_digest=playbook.digest, resource=found, steps=tuple(steps))
         return Draft(plan, tags)
 
@@ -117,8 +119,14 @@ class Planner:
         relation = self._registry.relations[resource.kind, step.relation]
         yield from relation.find(self.cloud(resource), resource)
 
-    def _planned(self, index: int, step: Step, resource: Resource) -> PlannedStep:
-        doing = self._registry.build(step.action, step.settings)
+    def _planned(
+        self,
+        index: int,
+        step: Step,
+        doing: Action[Any, Any] | Capture[Any],
+        resource: Resource,
+        needs: tuple[str, ...],
+    ) -> PlannedStep:
         if isinstance(doing, Capture):
             return PlannedStep(
                 index=index,
@@ -126,26 +134,23 @@ class Planner:
                 settings=step.settings,
                 resource=resource,
                 nature=Nature.CAPTURE,
-                permissions=doing.permissions(),
+                permissions=needs,
                 needed=True,
             )
-        return self._planned_action(index, step, doing, resource)
-
-    def _planned_action(self, index: int, step: Step, action: Action[Any, Any], resource: Resource) -> PlannedStep:
-        before = action.observe(self.cloud(resource), resource)
-        target = action.contained(before)
+        before = doing.observe(self.cloud(resource), resource)
+        target = doing.contained(before)
         return PlannedStep(
             index=index,
             action=step.action,
             settings=step.settings,
             resource=resource,
-            nature=Nature.ONE_WAY if isinstance(action, OneWay) else Nature.REVERSIBLE,
+            nature=Nature.ONE_WAY if isinstance(doing, OneWay) else Nature.REVERSIBLE,
             before=stored(before),
             target=stored(target),
             fingerprint=fingerprint(before),
             differences=difference(before, target),
-            caveats=action.caveats(before),
-            permissions=action.permissions(),
-            refusal=action.refusal(before),
+            caveats=doing.caveats(before),
+            permissions=needs,
+            refusal=doing.refusal(before),
             needed=not reached(before, target),
         )

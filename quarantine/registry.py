@@ -57,6 +57,13 @@ class Registry:
         except (KeyError, ValidationError) as error:
             raise NotFound(f"action '{action}' with these settings is not known to this version") from error
 
+    def permissions(
+        self, doing: Action[Any, Any] | Capture[Any], kind: str, relation: str | None = None
+    ) -> tuple[str, ...]:
+        """What a step needs: its action's permissions, and those to find what is related to the case's resource."""
+        finding = self.relations[kind, relation].permissions if relation is not None else ()
+        return tuple(dict.fromkeys((*doing.permissions(), *finding)))
+
     def provider(self, name: str) -> Provider:
         """The configured provider. Raises NotFound with what to configure or install."""
         if name in self.configured:

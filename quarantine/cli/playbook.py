@@ -82,8 +82,11 @@ def _origin(shelf: "Shelf", playbook: "Playbook") -> str:
 
 
 def _permissions(registry: Any, playbook: "Playbook") -> list[str]:
-    steps = (registry.build(step.action, step.settings) for step in playbook.steps)
-    return sorted({permission for step in steps for permission in step.permissions()})
+    needed: set[str] = set()
+    for step in playbook.steps:
+        doing = registry.build(step.action, step.settings)
+        needed.update(registry.permissions(doing, playbook.match.resource, step.relation))
+    return sorted(needed)
 
 
 def _show_list(playbooks: list["Playbook"]) -> None:

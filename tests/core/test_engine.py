@@ -10,6 +10,7 @@ import pytest
 from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, Status
 from quarantine.config import Approvals, Mode, OnDrift, Watch
 from quarantine.errors import Conflict, Denied, Misused
+from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
 from tests.core.bench import Bench, settings
 
@@ -606,3 +607,26 @@ def test_a_release_waits_for_the_operation_of_the_containment(slow: Bench) -> No
     slow.desk.release(case.id, "local:ann")
     assert slow.settle(case).outcome is Outcome.RELEASED
     assert slow.world.policies() == {}
+
+
+# -- shared objects ------------------------------------------------------------------------------------------------
+
+
+def test_what_an_open_case_may_be_using_is_not_removed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if machines were quarantine groups: isolating one uses them, and `close` removes one."""
+    monkeypatch.setattr(MachineIsolate, "shares", "fake:machine")
+    user = contained(bench, "isolate")
+    removal = bench.settle(bench.open(bench.machine("group"), "close"))
+    assert (removal.status, removal.outcome) == (Status.CLOSED, Outcome.REFUSED)
+    assert f"in use by case {user.id}" in removal.sentence
+    bench.desk.release(user.id, "local:ann")
+    bench.settle(user)
+    again = bench.settle(bench.open(bench.machine("group-2"), "close"))
+    assert again.status is Status.CONTAINED
+
+
+def test_a_user_elsewhere_does_not_matter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MachineIsolate, "shares", "fake:machine")
+    contained(bench, "isolate")
+    other = bench.world.add("group", scope="local/zone-b", ports={"22": "0.0.0.0/0"})
+    assert bench.settle(bench.open(other, "close")).status is Status.CONTAINED

@@ -70,6 +70,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"protected": ("*",)}, "protected_set"),
     ({"finding": finding(sample=True)}, "sample"),
     ({"finding": finding(active=False)}, "sample"),
+    ({"users": ("c-1",)}, "in_use"),
 ]
 STANDS: list[tuple[dict[str, Any], str]] = [
     ({"killed": "all, by ann"}, "kill_switch"),
