@@ -215,6 +215,9 @@ class Action(_Step, Generic[C, S]):
     """How long the provider may take until the target shows: a long-running operation, a task, propagation."""
     consistent_within: ClassVar[timedelta] = timedelta(0)
     """How long a read may be stale after a write; zero for Kubernetes, vSphere, Docker."""
+    late_within: ClassVar[timedelta] = timedelta(0)
+    """How long after a worker fell silent the provider may still take a request of it: the life of a signature. Zero
+    where every change is conditional, so that a late one is refused."""
     shares: ClassVar[str] = ""
     """The kind of an object of ours that several cases use at once: a quarantine group. It is never part of a
     before-image and stays after a release, until `quarantine sweep` finds that nobody uses it."""

@@ -89,6 +89,8 @@ class Opened(Value):
     """A person asked for this, by hand."""
     plan_digest: str = ""
     """The digest of the saved plan that the person applied; the case acts on exactly that plan or asks again."""
+    after: str = ""
+    """The closed case that this one goes on from."""
 
 
 class Repeated(Value):
@@ -274,6 +276,17 @@ class Released(OfStep):
     kept: tuple[Difference, ...] = ()
 
 
+class TakenOver(Value):
+    """A worker fell silent while calls of it may have been on their way; another one goes on.
+
+    Until the provider takes no request of the old worker any more, nothing is undone: see Action.late_within.
+    """
+
+    type: Literal["taken_over"] = "taken_over"
+    owner: str
+    epoch: int
+
+
 class EffectArrivedLate(OfStep):
     """A call of a worker that had lost its lease went through."""
 
@@ -325,6 +338,7 @@ Event = Annotated[
     | ReleaseRequested
     | ReleaseIntended
     | Released
+    | TakenOver
     | EffectArrivedLate
     | Halted
     | Resumed
@@ -362,6 +376,7 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     ReleaseRequested: Status.RELEASING,
     ReleaseIntended: frozenset({Status.RELEASING}),
     Released: frozenset({Status.RELEASING}),
+    TakenOver: _ACTING,
     EffectArrivedLate: frozenset(Status),
     Halted: Status.NEEDS_HUMAN,
     Closed: Status.CLOSED,
@@ -419,6 +434,8 @@ class Progress(Value):
     at_rest: bool = False
     """Nothing of ours is on its way to the provider, besides `operations`."""
     probe: tuple[str, Moment] | None = None
+    taken_over_at: Moment | None = None
+    """When a worker fell silent whose calls of this step may still arrive."""
 
 
 class Consent(Value):
@@ -441,6 +458,7 @@ class Case(Value):
     opened_by: str
     requested: bool
     requested_digest: str
+    after: str = ""
     opened_at: Moment
     updated_at: Moment
     seq: int
@@ -461,6 +479,11 @@ class Case(Value):
 
     def progress(self, step: int) -> Progress:
         return self.steps.get(step, Progress())
+
+    @property
+    def in_flight(self) -> bool:
+        """May a call be on its way to a provider?"""
+        return any(progress.stage in _OPEN_AGAIN.values() for progress in self.steps.values())
 
     @property
     def touched(self) -> bool:
@@ -500,6 +523,7 @@ def _next(case: Case | None, recorded: Recorded) -> Case:
             playbook=event.playbook,
             playbook_digest=event.playbook_digest,
             opened_by=recorded.by,
+            after=event.after,
             requested=event.requested,
             requested_digest=event.plan_digest,
             opened_at=recorded.at,
@@ -578,6 +602,10 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             steps = {index: _looked_at_anew(progress, recorded.at) for index, progress in case.steps.items()}
             plan = {"plan": None} if event.to is Status.PROPOSED else {}
             return {"reason": None, "sentence": "", "steps": steps, **plan}
+        case TakenOver():
+            open_ = {index: item for index, item in case.steps.items() if item.stage in _OPEN_AGAIN.values()}
+            late = {index: item.model_copy(update={"taken_over_at": recorded.at}) for index, item in open_.items()}
+            return {"steps": {**case.steps, **late}}
         case Contained():
             return {"reason": None, "sentence": ""}
         case Closed():

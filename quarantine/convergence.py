@@ -153,6 +153,8 @@ class Convergence:
     def intend_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
         before, target = restored(progress.before, action.state), restored(progress.target, action.state)
+        if self._still_late(turn, step, action, progress):
+            return False
         waits, _ = self._operations(turn, step, action, progress)
         if waits:
             return False
@@ -172,6 +174,18 @@ class Convergence:
         )
         turn.add(intended)
         return self._apply(turn, step, now, merged)
+
+    def _still_late(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress) -> bool:
+        """May a request of a worker that fell silent still arrive? It would do again what is undone now: so wait."""
+        until = (progress.taken_over_at or self._clock()) + action.late_within
+        if progress.taken_over_at is None or self._clock() >= until:
+            return False
+        sentence = f"requests of a worker that fell silent may arrive until {until:%H:%M:%S} UTC: undone only then"
+        if progress.paused != sentence:
+            turn.add(Paused(step=step.index, sentence=sentence), also=Also(due=until))
+        else:
+            turn.wait(until)
+        return True
 
     def _apply(self, turn: Turn, step: PlannedStep, now: State, target: State | Absence) -> bool:
         """Converge, through the gate. Everything that is not a clean end leaves the intent open, to be looked up."""

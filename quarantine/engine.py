@@ -32,6 +32,7 @@ from quarantine.case import (
     Resumed,
     Stage,
     Status,
+    TakenOver,
     Voided,
 )
 from quarantine.config import OnDrift, Settings
@@ -114,6 +115,8 @@ class Engine:
         turn = Turn(self._store, self._clock, lease, self._store.load(lease.case))
         try:
             with Heartbeat(self._store, lease, self._settings.worker.lease):
+                if lease.taken_from and turn.case.in_flight:
+                    turn.add(TakenOver(owner=lease.taken_from, epoch=lease.epoch))
                 while self._go_on(turn):
                     pass
         except Fenced as error:

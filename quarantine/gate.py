@@ -4,11 +4,12 @@ admit ── kill switch off? ── declared? ── lease ours and long enough
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from quarantine.action import Call, Receipt
-from quarantine.case import Case, Changed, EffectArrivedLate, Event
+from quarantine.case import Case, Changed, EffectArrivedLate, Event, Halted, Opened, Reason, Status
 from quarantine.errors import Fenced, Killed, Late, Misused, Moved, QuarantineError
 from quarantine.plan import PlannedStep
 from quarantine.store.sql import Also, Lease, Store, Switch
@@ -82,8 +83,21 @@ class CaseGate:
         except Fenced:
             late = EffectArrivedLate(step=self._step.index, call=call.call, receipt=receipt.id)
             turn = self._turn
-            turn.store.append(turn.case.id, [late], by=turn.by, at=turn.clock(), also=Also(due=turn.clock()))
+            case = turn.store.append(turn.case.id, [late], by=turn.by, at=turn.clock(), also=Also(due=turn.clock()))
+            if case.status is Status.CLOSED:
+                _go_on_from(turn, case, late)
             raise
+
+
+def _go_on_from(turn: Turn, case: Case, late: EffectArrivedLate) -> None:
+    """A change has hit a resource whose case is over. A closed case stays closed; a new one is there for a person."""
+    opened = Opened(finding=case.finding, playbook=case.playbook, playbook_digest=case.playbook_digest, after=case.id)
+    sentence = f"{late.call} of case {case.id} arrived after that case was closed: look at {case.resource}"
+    with suppress(Moved):  # a live case has the resource by now, and sees what happened to it
+        fresh = turn.store.open(opened, turn.by, turn.clock())
+        turn.store.append(
+            fresh, [Halted(reason=Reason.UNKNOWN, sentence=sentence)], by=turn.by, at=turn.clock(), also=Also()
+        )
 
 
 def kill_reason(store: Store, case: Case, releasing: bool = False) -> str | None:

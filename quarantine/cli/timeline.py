@@ -35,6 +35,7 @@ from quarantine.case import (
     Resumed,
     Retried,
     Skipped,
+    TakenOver,
     Verified,
     Voided,
 )
@@ -50,6 +51,7 @@ _STYLES: dict[type[Value], str] = {
     Drifted: "yellow",
     Retried: "yellow",
     OperationFailed: "yellow",
+    TakenOver: "yellow",
     EffectArrivedLate: "yellow",
     Verified: "green",
     Reconciled: "green",
@@ -111,6 +113,8 @@ def about(recorded: Recorded) -> str:
             return _keeping(f"{event.action} on {event.resource.id}", event.kept)
         case Released():
             return _keeping("read back, and as before", event.kept)
+        case TakenOver():
+            return f"worker {event.owner} fell silent; calls of it may still arrive"
         case EffectArrivedLate():
             return f"{event.call} of an earlier worker went through, receipt {event.receipt}"
         case Halted():

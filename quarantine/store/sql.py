@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Lease:
     owner: str
     epoch: int
     until: datetime
+    taken_from: str = ""
+    """The worker that had it before and let it run out; empty if it was given back."""
 
 
 @dataclass(frozen=True)
@@ -341,7 +343,9 @@ class Store:
         with self._write("claim") as connection:
             now = self._now(connection)
             table = schema.cases.c
-            query = select(table.id, table.epoch).where((table.lease_until.is_(None)) | (table.lease_until < now))
+            query = select(table.id, table.epoch, table.owner).where(
+                (table.lease_until.is_(None)) | (table.lease_until < now)
+            )
             if case_id is None:
                 query = query.where(table.due_at <= now).order_by(table.due_at).limit(1)
             else:
@@ -355,7 +359,7 @@ class Store:
                 .where(table.id == row.id)
                 .values(owner=owner, lease_until=until, epoch=row.epoch + 1)
             )
-        return Lease(row.id, owner, row.epoch + 1, _moment(until))
+        return Lease(row.id, owner, row.epoch + 1, _moment(until), row.owner or "")
 
     def renew(self, lease: Lease, span: timedelta) -> Lease:
         """The same lease, longer. Raises Fenced if it was taken over."""
@@ -364,7 +368,7 @@ class Store:
             renewed = connection.execute(update(schema.cases).where(_is_ours(lease)).values(lease_until=until))
             if renewed.rowcount != 1:
                 raise Fenced(f"case {lease.case} was taken over")
-        return Lease(lease.case, lease.owner, lease.epoch, _moment(until))
+        return replace(lease, until=_moment(until))
 
     def check(self, lease: Lease) -> timedelta:
         """What is left of a lease. Raises Fenced if it was taken over."""

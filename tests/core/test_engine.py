@@ -630,3 +630,59 @@ def test_a_user_elsewhere_does_not_matter(bench: Bench, monkeypatch: pytest.Monk
     contained(bench, "isolate")
     other = bench.world.add("group", scope="local/zone-b", ports={"22": "0.0.0.0/0"})
     assert bench.settle(bench.open(other, "close")).status is Status.CONTAINED
+
+
+# -- workers that fall silent ----------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_over_is_undone_only_when_nothing_of_the_old_worker_can_arrive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MachineIsolate, "late_within", timedelta(minutes=5, seconds=30))
+    case = bench.open(bench.machine(), "isolate")
+    bench.world.fail("machine.patch_labels", Fault.DIE_BEFORE)
+    with pytest.raises(Died):
+        bench.advance(case)
+    bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
+    second = bench.worker()
+    assert bench.settle(case, second).status is Status.CONTAINED
+    assert "taken_over" in bench.types(case)
+    bench.desk.release(case.id, "local:ann")
+    waiting = second.advance(case.id)
+    assert waiting is not None and waiting.status is Status.RELEASING
+    assert bench.world.machine("web").labels == {"quarantine": case.resource.uid}, "still isolated"
+    assert bench.types(case)[-1] == "paused"
+    bench.clock.turn(timedelta(minutes=5, seconds=30))
+    assert bench.settle(case, second).outcome is Outcome.RELEASED
+
+
+def test_a_worker_that_stopped_between_turns_holds_nothing_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MachineIsolate, "late_within", timedelta(hours=1))
+    case = contained(bench)
+    bench.store.claim("silent", timedelta(seconds=1), case.id)
+    bench.clock.turn(timedelta(seconds=2))
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.clock() < case.updated_at + timedelta(minutes=1)
+
+
+def test_a_late_effect_on_a_closed_case_opens_one_for_a_person(bench: Bench) -> None:
+    """The research's worst case: frozen before its call, and everything is over when it wakes."""
+    case = bench.open(bench.machine(), "close")
+
+    def freeze_and_let_another_finish() -> None:
+        bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
+        second = bench.worker()
+        assert bench.settle(case, second).status is Status.CONTAINED
+        bench.desk.release(case.id, "local:ann")
+        assert bench.settle(case, second).outcome is Outcome.RELEASED
+
+    bench.world.fail("machine.set_ports", freeze_and_let_another_finish)
+    bench.advance(case)
+    assert bench.types(case)[-1] == "effect_arrived_late"
+    opened = [line for line in bench.store.lines() if line.id != case.id]
+    assert [(line.status, line.reason) for line in opened] == [(Status.NEEDS_HUMAN, Reason.UNKNOWN)]
+    fresh = bench.store.load(opened[0].id)
+    assert fresh.after == case.id
+    assert case.id in fresh.sentence
+    bench.assert_whole()
