@@ -35,6 +35,8 @@ __all__ = [
     "Difference",
     "Fact",
     "Gate",
+    "Group",
+    "Grouping",
     "Identity",
     "Leftover",
     "Mark",
@@ -334,6 +336,23 @@ def sdk(module: str, extra: str = "") -> Any:
         raise Missing(f"the package of '{error.name}' is not installed: {command}") from error
 
 
+class Group(Value):
+    """Others that do the same work as a resource. `healthy` counts those that work now, the resource among them."""
+
+    key: str
+    size: int
+    healthy: int
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How the group of one kind of resource is found."""
+
+    permissions: tuple[str, ...]
+    find: Callable[[Any, Resource], Group | None]
+    """(cloud, resource) -> its group, or None for one that stands alone. Only reads."""
+
+
 @dataclass(frozen=True)
 class Leftover:
     """Shared objects of ours that nobody uses any more: how they are found, and what removes one."""
@@ -353,6 +372,8 @@ class Provider(ABC):
     polls: ClassVar[tuple[Poll, ...]] = ()
     relations: ClassVar[Mapping[str, Relation]] = {}
     leftovers: ClassVar[tuple[Leftover, ...]] = ()
+    groups: ClassVar[Mapping[str, Grouping]] = {}
+    """By kind of resource."""
 
     @abstractmethod
     def __init__(self, settings: Any) -> None: ...

@@ -256,6 +256,8 @@ class Drifted(OfStep):
 class ReleaseRequested(Value):
     type: Literal["release_requested"] = "release_requested"
     reason: str = ""
+    false_positive: bool = False
+    """There was nothing to contain: the finding was wrong."""
 
 
 class ReleaseIntended(OfStep):
@@ -473,6 +475,13 @@ class Case(Value):
     steps: dict[int, Progress] = Field(default_factory=dict)
     released_by: str = ""
     allowed: bool = False
+    acted_at: Moment | None = None
+    """When the guards let it act; None for a case that never did."""
+    contained_at: Moment | None = None
+    """When it was first contained and verified."""
+    failed: bool = False
+    """It went wrong while it acted: a person had to look."""
+    false_positive: bool = False
 
     named_as: str
     """The identity of the resource as the first finding named it; what makes a second live case impossible."""
@@ -593,11 +602,13 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
                 "sentence": event.sentence,
             }
         case Allowed():
-            return {"allowed": True, "sentence": "", "expires_at": None}
+            return {"allowed": True, "acted_at": case.acted_at or recorded.at, "sentence": "", "expires_at": None}
         case ReleaseRequested():
-            return {"released_by": recorded.by, "reason": None, "sentence": ""}
+            said = {"released_by": recorded.by, "false_positive": case.false_positive or event.false_positive}
+            return {**said, "reason": None, "sentence": ""}
         case Halted():
-            return {"reason": event.reason, "sentence": event.sentence}
+            failed = case.failed or (case.acted_at is not None and event.reason in _FAILURES)
+            return {"reason": event.reason, "sentence": event.sentence, "failed": failed}
         case Resumed():
             steps = {index: _looked_at_anew(progress, recorded.at) for index, progress in case.steps.items()}
             plan = {"plan": None} if event.to is Status.PROPOSED else {}
@@ -607,7 +618,7 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             late = {index: item.model_copy(update={"taken_over_at": recorded.at}) for index, item in open_.items()}
             return {"steps": {**case.steps, **late}}
         case Contained():
-            return {"reason": None, "sentence": ""}
+            return {"contained_at": case.contained_at or recorded.at, "reason": None, "sentence": ""}
         case Closed():
             return {"outcome": event.outcome, "reason": None, "sentence": event.sentence}
         case OfStep() if not isinstance(event, EffectArrivedLate):
@@ -615,6 +626,9 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             return {"steps": {**case.steps, step: _progress(case.progress(step), recorded)}}
         case _:
             return {}
+
+
+_FAILURES = frozenset(Reason) - {Reason.DRIFTED, Reason.STOPPED, Reason.GUARD_ERROR}
 
 
 def _looked_at_anew(progress: Progress, at: Moment) -> Progress:

@@ -84,6 +84,29 @@ class Budget(Value):
     per_account_10m: int = Field(default=3, ge=0)
     per_account_24h: int = Field(default=10, ge=0)
     global_24h: int = Field(default=20, ge=0)
+    group_percent: int = Field(default=5, ge=0, le=100)
+
+
+class Storm(Value):
+    """More new cases than this from one source, and each waits for a person. Zero: every case does."""
+
+    cases: int = Field(default=20, ge=0)
+    within: Duration = timedelta(minutes=5)
+
+
+class Breaker(Value):
+    """So many bad runs among the last ones of a playbook, and it asks before every further one. Zero: always."""
+
+    of_last: int = Field(default=5, ge=1, le=100)
+    failures: int = Field(default=2, ge=0)
+    false_positives: int = Field(default=1, ge=0)
+
+
+class Waves(Value):
+    """Scheduled runs contain a few at first, and more only when those have held for a while."""
+
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 5)
+    bake: Duration = timedelta(minutes=5)
 
 
 class Guards(Value):
@@ -95,6 +118,10 @@ class Guards(Value):
     fresh_within: Duration = timedelta(minutes=60)
     protected: tuple[str, ...] = ()
     budget: Budget = Budget()
+    storm: Storm = Storm()
+    breaker: Breaker = Breaker()
+    waves: Waves = Waves()
+    same_resource_24h: int = Field(default=2, ge=0)
 
     def mode_for(self, playbook: str, scope: str) -> Mode:
         """The most careful of what is set for this playbook and this scope; the general mode where neither is."""

@@ -125,7 +125,6 @@ class Convergence:
         refusal = action.refusal(now)
         if refusal is not None and not again:
             raise Unsupported(f"{step.action} cannot work here any more: {refusal.reason}")
-        automatic = not turn.case.requested and turn.case.consent is None
         intended = Intended(
             step=step.index,
             action=step.action,
@@ -136,9 +135,8 @@ class Convergence:
             key=_key(turn.case, step, turn.case.seq),
         )
         hold = Hold(step.resource.identity, step.action)
-        spend = step.resource.account if automatic else None
         try:
-            turn.add(intended, also=Also(due=self._clock(), hold=hold, spend=spend))
+            turn.add(intended, also=Also(due=self._clock(), hold=hold))
         except Held as other:
             return self._held_elsewhere(turn, other)
         return self._apply(turn, step, now, target)

@@ -51,14 +51,14 @@ class Desk:
             raise Misused(f"case {case.id} is {_where(case)}: it is too late to deny. {_next_word(case)}")
         return self._say(case, by, Closed(outcome=Outcome.DECLINED, sentence=reason or "denied"))
 
-    def release(self, case_id: str, by: str, reason: str = "") -> Case:
-        """Give everything back as it was before."""
+    def release(self, case_id: str, by: str, reason: str = "", false_positive: bool = False) -> Case:
+        """Give everything back as it was before; a false positive counts against the playbook."""
         case = self._store.load(case_id)
         if case.status not in (Status.CONTAINED, Status.NEEDS_HUMAN) or not case.touched:
             raise Misused(f"case {case.id} is {_where(case)}: there is nothing to release. {_next_word(case)}")
         if not case.reversible:
             raise Misused(f"case {case.id} cannot be undone. Close it with: quarantine case handled {case.id}")
-        return self._say(case, by, ReleaseRequested(reason=reason))
+        return self._say(case, by, ReleaseRequested(reason=reason, false_positive=false_positive))
 
     def retry(self, case_id: str, by: str, reason: str = "") -> Case:
         """Go on where the case stopped."""

@@ -12,6 +12,7 @@ cloud. No transaction is open while a provider is called, and nothing here sleep
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,13 +55,13 @@ from quarantine.errors import (
 )
 from quarantine.evidence import EvidenceStore
 from quarantine.gate import Turn
-from quarantine.guard import Refuse, judge
+from quarantine.guard import Facts, Hold, Judgement, Refuse, Tallies, judge, spends
 from quarantine.plan import Nature, Plan, PlannedStep, restored
 from quarantine.planner import Draft, Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
 from quarantine.state import difference
-from quarantine.store.sql import Also, Lease, Store
+from quarantine.store.sql import Also, Lease, Spend, Spent, Store
 
 log = logging.getLogger(__name__)
 
@@ -175,11 +176,11 @@ class Engine:
         if not plan.needed:
             turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it shows the target already"))
             return False
-        judgement = judge(plan, self._steps.reading(self._planner.facts, turn.case, draft, now))
+        facts = self._steps.reading(self._planner.facts, turn.case, draft, now)
+        judgement = judge(plan, facts)
         stopped = judgement.stopped
         if stopped is None:
-            turn.add(Allowed(digest=plan.digest, sentences=judgement.allowed))
-            return True
+            return self._act(turn, draft, facts, judgement)
         if isinstance(stopped, Refuse):
             turn.add(Closed(outcome=Outcome.REFUSED, sentence=f"{judgement.guard}: {stopped.sentence}"))
             return False
@@ -194,14 +195,36 @@ class Engine:
             else:
                 turn.wait(turn.case.expires_at or until)
             return False
-        if (turn.case.status, turn.case.sentence) != (Status.PROPOSED, stopped.sentence):
-            events = [Voided(sentence=stopped.sentence), *self._planning(turn.case, draft, anew=True)]
-            held = Held(guard=judgement.guard, sentence=stopped.sentence, passable=stopped.passable)
-            rest = Also()
-            turn.add(*(events if turn.case.status is Status.AWAITING_APPROVAL else []), held, also=rest)
-        else:
-            turn.add(also=Also())
+        self._hold(turn, draft, judgement.guard, stopped)
         return False
+
+    def _act(self, turn: Turn, draft: Draft, facts: Facts, judgement: Judgement) -> bool:
+        """Every guard says yes. Whoever acts by itself takes a place in the budget, in the same transaction."""
+        plan = draft.plan
+        allowed = Allowed(digest=plan.digest, sentences=judgement.allowed)
+        spend = None
+        if facts.requested_by is None and facts.consent is None:
+            group = facts.group.key if facts.group is not None else ""
+            check: Callable[[Tallies], str] = lambda tallies: spends(plan, replace(facts, tallies=tallies))  # noqa: E731
+            spend = Spend(plan.resource.account, group, self._settings.guards, check)
+        try:
+            turn.add(allowed, also=Also(due=facts.now, spend=spend))
+        except Spent as error:
+            log.info("budget_gone", extra={"case": turn.case.id, "why": str(error)})
+            return True  # the guards are asked again, and say which of them it was
+        turn.judged = True
+        return True
+
+    def _hold(self, turn: Turn, draft: Draft, guard: str, hold: Hold) -> None:
+        """The case waits as a proposal; a hold that ends by itself says when."""
+        rest = Also(due=hold.until)
+        if (turn.case.status, turn.case.sentence) == (Status.PROPOSED, hold.sentence):
+            turn.add(also=rest)
+            return
+        anew: list[Event] = []
+        if turn.case.status is Status.AWAITING_APPROVAL:
+            anew = [Voided(sentence=hold.sentence), *self._planning(turn.case, draft, anew=True)]
+        turn.add(*anew, Held(guard=guard, sentence=hold.sentence, passable=hold.passable), also=rest)
 
     def _planning(self, case: Case, draft: Draft, anew: bool = False) -> list[Event]:
         """The events that make this draft the case's plan; none if it is the plan already."""
@@ -215,8 +238,21 @@ class Engine:
 
     # -- contain -------------------------------------------------------------------------------------------------
 
+    def _judge_again(self, turn: Turn) -> None:
+        """Nothing was changed yet, and the guards said yes in an earlier turn: that may be long ago."""
+        case = turn.case
+        draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
+        if draft.plan.digest != case.plan_digest:
+            raise Conflict(f"{case.resource} or {case.playbook} changed between the plan and the act: look, then retry")
+        judgement = judge(draft.plan, self._steps.reading(self._planner.facts, case, draft, self._clock()))
+        if judgement.stopped is not None:
+            raise NeedsHuman(Reason.STOPPED, f"{judgement.guard}: {judgement.stopped.sentence}")
+        turn.judged = True
+
     def _contain(self, turn: Turn) -> bool:
         case = turn.case
+        if not case.touched and not turn.judged:
+            self._judge_again(turn)
         plan = _plan(case)
         for step in plan.steps:
             progress = case.progress(step.index)

@@ -9,12 +9,39 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
+from quarantine.action import Group
 from quarantine.case import Consent
-from quarantine.config import Budget, Mode
+from quarantine.config import Guards, Mode
 from quarantine.errors import GuardFailed
 from quarantine.model import Finding
-from quarantine.plan import Plan
+from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval, Playbook
+
+
+@dataclass(frozen=True)
+class Run:
+    """How an earlier case of the same playbook went."""
+
+    failed: bool = False
+    false_positive: bool = False
+
+
+@dataclass(frozen=True)
+class Tallies:
+    """What was counted: of other cases, in the last 24 hours, since a person last refilled the budget."""
+
+    spent: tuple[datetime, ...] = ()
+    """The times of automatic containments in this account."""
+    spent_everywhere: int = 0
+    spent_in_group: int = 0
+    storm: int = 0
+    """New cases from the same source within `storm.within`, this one among them."""
+    runs: tuple[Run, ...] = ()
+    """The last ones of the same playbook that acted, the newest first; at most `breaker.of_last`."""
+    wave: tuple[datetime, ...] = ()
+    """When earlier cases of the same schedule and playbook acted, the oldest first."""
+    contained: int = 0
+    """How often this resource was contained, by any playbook."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +67,12 @@ class Facts:
     fresh_within: timedelta
     killed: str | None
     """The sentence of the kill switch that is on for this plan."""
-    spent: tuple[datetime, ...]
-    """The times of automatic containments in this account in the last 24 hours."""
-    spent_everywhere: int
-    budget: Budget
+    limits: Guards
+    tallies: Tallies
+    group: Group | None = None
+    """Those that do the same work as the resource."""
+    scheduled: bool = False
+    """Opened by the clock, not by a detector's alert or a person."""
     users: tuple[str, ...] = ()
     """The open cases that may be using a resource of the plan, where it is a shared object of ours."""
 
@@ -55,11 +84,13 @@ class Allow:
 
 @dataclass(frozen=True)
 class Hold:
-    """The case waits. `asks`: a person is asked to approve; `passable`: an approval gets past it."""
+    """The case waits. `asks`: a person is asked to approve; `passable`: an approval gets past it; `until`: then the
+    guards are asked again."""
 
     sentence: str
     passable: bool = True
     asks: bool = False
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -181,19 +212,89 @@ def freshness(plan: Plan, facts: Facts) -> Decision:
     return Allow(f"the finding was seen {_minutes(age)} ago")
 
 
-def budget(plan: Plan, facts: Facts) -> Decision:
-    if facts.requested_by is not None or facts.consent is not None:
-        return Allow("a person decided, so the budget for automatic acts is not touched")
-    recent = sum(1 for at in facts.spent if facts.now - at < timedelta(minutes=10))
-    for used, limit, what in (
-        (recent, facts.budget.per_account_10m, "10 minutes in this account"),
-        (len(facts.spent), facts.budget.per_account_24h, "24 hours in this account"),
-        (facts.spent_everywhere, facts.budget.global_24h, "24 hours everywhere"),
-    ):
-        if used >= limit:
-            return Hold(f"the budget is spent: {used} of {limit} automatic containments in {what}")
-    return Allow(f"automatic containment {recent + 1} of {facts.budget.per_account_10m} in 10 minutes")
+def evidence(plan: Plan, facts: Facts) -> Decision:
+    """What cannot be undone destroys evidence, so some is taken first."""
+    for step in plan.steps:
+        if step.nature is Nature.CAPTURE:
+            return Allow("evidence is taken first")
+        if step.nature is Nature.ONE_WAY and step.needed:
+            return Hold(f"{step.action} cannot be undone, and no evidence is taken before it", asks=True)
+    return Allow("nothing that would be evidence is destroyed")
 
+
+def storm(plan: Plan, facts: Facts) -> Decision:
+    limit = facts.limits.storm
+    if not _automatic(facts) or facts.tallies.storm <= limit.cases:
+        return Allow("the source is not storming")
+    return Hold(
+        f"{facts.finding.source} opened {facts.tallies.storm} cases within {_minutes(limit.within)}, more than "
+        f"{limit.cases}: a person decides on each",
+        asks=True,
+    )
+
+
+def breaker(plan: Plan, facts: Facts) -> Decision:
+    limit, runs = facts.limits.breaker, facts.tallies.runs
+    failures, wrong = sum(run.failed for run in runs), sum(run.false_positive for run in runs)
+    if _automatic(facts) and failures >= limit.failures:
+        return Hold(f"{failures} of the last {len(runs)} runs of {facts.playbook.name} went wrong", asks=True)
+    if _automatic(facts) and wrong >= limit.false_positives:
+        return Hold(f"{wrong} of the last {len(runs)} runs of {facts.playbook.name} were false positives", asks=True)
+    return Allow(f"{failures} of the last {len(runs)} runs of {facts.playbook.name} went wrong")
+
+
+def repeats(plan: Plan, facts: Facts) -> Decision:
+    times = facts.tallies.contained
+    if _automatic(facts) and times >= facts.limits.same_resource_24h:
+        return Hold(f"{plan.resource} was contained {times} times in 24 hours already: look why", asks=True)
+    return Allow(f"it was contained {times} times in the last 24 hours")
+
+
+def group(plan: Plan, facts: Facts) -> Decision:
+    members = facts.group
+    if members is None or not _automatic(facts):
+        return Allow("no group is thinned out")
+    if members.healthy <= 1:
+        return Hold(f"{plan.resource} is the last healthy member of {members.key}", asks=True)
+    limit = max(1, members.size * facts.limits.budget.group_percent // 100)
+    if facts.tallies.spent_in_group >= limit:
+        return Hold(f"{facts.tallies.spent_in_group} of {members.size} of {members.key} were contained in 24 hours")
+    return Allow(f"{members.healthy} of {members.size} of {members.key} are healthy")
+
+
+def wave(plan: Plan, facts: Facts) -> Decision:
+    """Runs by the clock begin with a few; the next wave comes when the last has held for a while."""
+    earlier = facts.tallies.wave
+    if not facts.scheduled or not _automatic(facts) or not earlier:
+        return Allow("it is not held back by a wave")
+    number = _wave_that_is_full(len(earlier), facts.limits.waves.sizes)
+    ripe = earlier[-1] + facts.limits.waves.bake
+    if number and facts.now < ripe:
+        return Hold(f"wave {number} of this schedule must hold until {ripe:%H:%M:%S} UTC", until=ripe)
+    return Allow(f"{len(earlier)} of this schedule were contained before it")
+
+
+def budget(plan: Plan, facts: Facts) -> Decision:
+    if not _automatic(facts):
+        return Allow("a person decided, so the budget for automatic acts is not touched")
+    spent, limit = facts.tallies.spent, facts.limits.budget
+    recent = sum(1 for at in spent if facts.now - at < timedelta(minutes=10))
+    for used, most, what in (
+        (recent, limit.per_account_10m, "10 minutes in this account"),
+        (len(spent), limit.per_account_24h, "24 hours in this account"),
+        (facts.tallies.spent_everywhere, limit.global_24h, "24 hours everywhere"),
+    ):
+        if used >= most:
+            return Hold(
+                f"the budget is spent: {used} of {most} automatic containments in {what}. "
+                "A person approves this one, or refills it: quarantine budget refill"
+            )
+    return Allow(f"automatic containment {recent + 1} of {limit.per_account_10m} in 10 minutes")
+
+
+COUNTING: tuple[Guard, ...] = (storm, repeats, group, wave, budget)
+"""Those that count other cases. They are asked once more in the transaction that lets a case act, so that two workers
+cannot both take the last place."""
 
 GUARDS: tuple[Guard, ...] = (
     kill_switch,
@@ -205,8 +306,10 @@ GUARDS: tuple[Guard, ...] = (
     mode,
     approval,
     consent,
+    evidence,
     freshness,
-    budget,
+    breaker,
+    *COUNTING,
 )
 
 
@@ -255,6 +358,27 @@ def _ask(facts: Facts, why: str) -> Decision:
     if facts.consent is not None:
         return Allow(f"{why}, and a person was asked")
     return Hold(f"{why}: a person has to approve this plan", asks=True)
+
+
+def _automatic(facts: Facts) -> bool:
+    return facts.requested_by is None and facts.consent is None
+
+
+def _wave_that_is_full(done: int, sizes: tuple[int, ...]) -> int:
+    """The number of the wave that ends with the `done`-th; 0 in the middle of one."""
+    number, end = 0, 0
+    while end < done:
+        number, end = number + 1, end + sizes[min(number, len(sizes) - 1)]
+    return number if end == done else 0
+
+
+def spends(plan: Plan, facts: Facts) -> str:
+    """Why a counting guard says no now; empty if none does."""
+    for guard in COUNTING:
+        decision = guard(plan, facts)
+        if not isinstance(decision, Allow):
+            return decision.sentence
+    return ""
 
 
 def _minutes(span: timedelta) -> str:

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from quarantine.action import Action, Capture, Cloud, OneWay, Provider, reached
+from quarantine.action import Action, Capture, Cloud, Group, OneWay, Provider, reached
 from quarantine.case import Case
 from quarantine.config import Settings
 from quarantine.errors import Gone
@@ -71,7 +71,7 @@ class Planner:
         playbook = self._shelf.find(case.playbook)
         scope = draft.plan.resource.scope
         source = case.opened_by.removeprefix("source:").removeprefix("schedule:")
-        spent, everywhere = self._store.spends(draft.plan.resource.account, now - timedelta(hours=24))
+        group = self.group(draft.plan.resource)
         return Facts(
             now=now,
             playbook=playbook,
@@ -87,11 +87,19 @@ class Planner:
             protected=self._settings.guards.protected,
             fresh_within=self._settings.guards.fresh_within,
             killed=stopping(self._store.switches(), draft.plan.resource.provider, playbook.name, source),
-            spent=tuple(spent),
-            spent_everywhere=everywhere,
-            budget=self._settings.guards.budget,
+            limits=self._settings.guards,
+            tallies=self._store.tallies(
+                case, draft.plan.resource, group.key if group else "", self._settings.guards, now
+            ),
+            group=group,
+            scheduled=case.opened_by.startswith("schedule:"),
             users=tuple(item for item in self._users(draft.plan) if item != case.id),
         )
+
+    def group(self, resource: Resource) -> Group | None:
+        """Those that do the same work, where the platform knows of any."""
+        grouping = self._registry.groups.get(resource.kind)
+        return None if grouping is None else grouping.find(self.cloud(resource), resource)
 
     def _users(self, plan: Plan) -> list[str]:
         """The open cases that may be using a shared object of ours that the plan acts on."""

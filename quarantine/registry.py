@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quarantine.action import Action, Capture, Parser, Poll, Provider, Relation
+from quarantine.action import Action, Capture, Grouping, Parser, Poll, Provider, Relation
 from quarantine.document import Document
 from quarantine.errors import Misconfigured, NotFound
 from quarantine.text import closest
@@ -50,6 +50,11 @@ class Registry:
             for name, relation in provider.relations.items()
         }
 
+    @cached_property
+    def groups(self) -> dict[str, Grouping]:
+        """By kind of resource."""
+        return {kind: group for provider in self.classes.values() for kind, group in provider.groups.items()}
+
     def build(self, action: str, settings: Mapping[str, Any]) -> Action[Any, Any] | Capture[Any]:
         """The action with these fields. They were checked when the playbook was loaded. Raises NotFound."""
         try:
@@ -60,9 +65,12 @@ class Registry:
     def permissions(
         self, doing: Action[Any, Any] | Capture[Any], kind: str, relation: str | None = None
     ) -> tuple[str, ...]:
-        """What a step needs: its action's permissions, and those to find what is related to the case's resource."""
-        finding = self.relations[kind, relation].permissions if relation is not None else ()
-        return tuple(dict.fromkeys((*doing.permissions(), *finding)))
+        """What a step needs: its action's permissions, and those to find what is related to the case's resource, and
+        the group that it belongs to.
+        """
+        related = self.relations[kind, relation].permissions if relation is not None else ()
+        grouped = self.groups[kind].permissions if kind in self.groups else ()
+        return tuple(dict.fromkeys((*doing.permissions(), *related, *grouped)))
 
     def provider(self, name: str) -> Provider:
         """The configured provider. Raises NotFound with what to configure or install."""

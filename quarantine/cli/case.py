@@ -119,8 +119,28 @@ def approve(ctx: click.Context, case_id: str, digest: str, reason: str, wait: ti
     ctx.exit(acting.carried(app, case, wait, form, after=before))
 
 
+@command.command("release")
+@_of_case
+@click.option("--false-positive", is_flag=True, help="There was nothing to contain. The playbook asks from now on.")
+@options.reasoned()
+@options.waiting
+@options.formatted
+@options.everywhere
+@click.pass_context
+def release(
+    ctx: click.Context, case_id: str, false_positive: bool, reason: str, wait: timedelta | None, form: str
+) -> None:
+    """Give everything back as it was."""
+    app = options.load_app(ctx)
+    from quarantine.cli import acting
+
+    found = _find(app, case_id)
+    before = app.store.load(found).seq
+    case = app.desk.release(found, options.who(), reason, false_positive)
+    ctx.exit(acting.carried(app, case, wait, form, after=before))
+
+
 _says("deny", lambda app, case, by, reason: app.desk.deny(case, by, reason), "Say no: the case closes.")
-_says("release", lambda app, case, by, reason: app.desk.release(case, by, reason), "Give everything back as it was.")
 _says("retry", lambda app, case, by, reason: app.desk.retry(case, by, reason), "Go on where the case stopped.")
 _says(
     "keep", lambda app, case, by, reason: app.desk.keep(case, by, reason), "Accept the containment as the new normal."

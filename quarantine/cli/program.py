@@ -17,7 +17,7 @@ from quarantine.text import closest, safe_text
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Begin": ("demo", "init", "doctor", "validate", "serve"),
     "Contain": ("explain", "plan", "apply", "run"),
-    "Cases": ("case", "kill", "sweep"),
+    "Cases": ("case", "kill", "budget", "sweep"),
     "Look": ("playbook", "audit", "version", "completion"),
 }
 

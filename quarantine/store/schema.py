@@ -5,6 +5,7 @@ Times are seconds since 1970 in UTC, so that both databases compare them alike.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -59,8 +60,14 @@ cases = Table(
     Column("resource", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("severity", String(16), nullable=False),
+    Column("opened_by", String(256), nullable=False),
+    Column("identity", String(64), nullable=False),
     Column("opened_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    Column("acted_at", Float),
+    Column("contained_at", Float),
+    Column("failed", Boolean, nullable=False),
+    Column("false_positive", Boolean, nullable=False),
     Column("live_key", Text, unique=True),
     Column("seq", Integer, nullable=False),
     Column("head", String(64), nullable=False),
@@ -69,6 +76,9 @@ cases = Table(
     Column("lease_until", Float),
     Column("epoch", Integer, nullable=False),
     Index("cases_due", "due_at"),
+    Index("cases_opened", "opened_by", "opened_at"),
+    Index("cases_acted", "playbook", "acted_at"),
+    Index("cases_contained", "identity", "contained_at"),
 )
 
 events = Table(
@@ -105,8 +115,19 @@ spends = Table(
     metadata,
     Column("case_id", String(32), primary_key=True),
     Column("account", Text, nullable=False),
+    Column("group", Text, nullable=False),
     Column("at", Float, nullable=False),
     Index("spends_at", "at"),
+)
+
+refills = Table(
+    "refills",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("account", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", String(256), nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 switches = Table(

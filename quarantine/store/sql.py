@@ -20,10 +20,12 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
+from quarantine.config import Guards
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound
+from quarantine.guard import Tallies
 from quarantine.ledger import START, Sealed, seal, unseal
-from quarantine.model import Finding
-from quarantine.store import schema
+from quarantine.model import Finding, Resource
+from quarantine.store import schema, tallies
 
 Clock = Callable[[], datetime]
 
@@ -65,8 +67,21 @@ class Also:
     """Leave the due time as it is."""
     hold: Hold | None = None
     unhold: tuple[Hold, ...] = ()
-    spend: str | None = None
-    """The account whose budget for automatic acts this case uses, counted once for a case."""
+    spend: "Spend | None" = None
+
+
+@dataclass(frozen=True)
+class Spend:
+    """A case begins to act by itself; counted once. `check` says no where the last place has gone meanwhile."""
+
+    account: str
+    group: str
+    limits: Guards
+    check: Callable[[Tallies], str]
+
+
+class Spent(Moved):
+    """Another case took the last place."""
 
 
 @dataclass(frozen=True)
@@ -501,12 +516,21 @@ class Store:
             if on:
                 connection.execute(insert(schema.switches).values(scope=scope, reason=reason, by=by, at=at.timestamp()))
 
-    def spends(self, account: str, since: datetime) -> tuple[list[datetime], int]:
-        """(times of automatic containments in this account, number of them everywhere) since a time."""
-        query = select(schema.spends.c.account, schema.spends.c.at).where(schema.spends.c.at >= since.timestamp())
+    def tallies(self, case: Case, resource: Resource, group: str, limits: Guards, now: datetime) -> Tallies:
+        """What the guards count for a case on this resource."""
         with self._read() as connection:
-            rows = connection.execute(query).all()
-        return sorted(_moment(row.at) for row in rows if row.account == account), len(rows)
+            return tallies.count(connection, case, _sha256(resource.identity), group, limits, now)
+
+    def budget_used(self, now: datetime) -> dict[str, list[datetime]]:
+        """By account, and under `*` for all: the automatic containments of the last 24 hours since the last refill."""
+        with self._read() as connection:
+            return tallies.used(connection, now)
+
+    def refill(self, account: str, reason: str, by: str, at: datetime) -> None:
+        """Nothing that was spent before now counts any more, in this account or, with `*`, anywhere."""
+        with self._write("refill") as connection:
+            row = insert(schema.refills).values(account=account, reason=reason, by=by, at=at.timestamp())
+            connection.execute(row)
 
     # -- the scheduler's rows --------------------------------------------------------------------------------
 
@@ -575,9 +599,19 @@ class Store:
         if also.hold is not None:
             self._take_hold(connection, case.id, also.hold)
         if also.spend is not None:
-            spent = connection.execute(select(schema.spends.c.at).where(schema.spends.c.case_id == case.id)).scalar()
-            if spent is None:
-                connection.execute(insert(schema.spends).values(case_id=case.id, account=also.spend, at=at.timestamp()))
+            self._spend(connection, case, also.spend, at)
+
+    def _spend(self, connection: Connection, case: Case, spend: Spend, at: datetime) -> None:
+        if connection.execute(select(schema.spends.c.at).where(schema.spends.c.case_id == case.id)).scalar():
+            return
+        if not self._sqlite:  # there a transaction that writes is alone already
+            connection.execute(text("SELECT pg_advisory_xact_lock(4867014)"))
+        identity = _sha256(case.resource.identity)
+        refusal = spend.check(tallies.count(connection, case, identity, spend.group, spend.limits, at))
+        if refusal:
+            raise Spent(refusal)
+        row = {"case_id": case.id, "account": spend.account, "group": spend.group, "at": at.timestamp()}
+        connection.execute(insert(schema.spends).values(row))
 
     def _take_hold(self, connection: Connection, case_id: str, hold: Hold) -> None:
         holder = connection.execute(
@@ -620,6 +654,12 @@ def _projection(case: Case) -> dict[str, Any]:
         "resource": case.resource.id,
         "scope": case.resource.scope,
         "severity": str(case.finding.severity),
+        "opened_by": case.opened_by,
+        "identity": _sha256(case.resource.identity),
+        "acted_at": None if case.acted_at is None else case.acted_at.timestamp(),
+        "contained_at": None if case.contained_at is None else case.contained_at.timestamp(),
+        "failed": case.failed,
+        "false_positive": case.false_positive,
         "updated_at": case.updated_at.timestamp(),
         "live_key": _live_key(case.named_as, case.playbook) if live else None,
         "seq": case.seq,

@@ -1,6 +1,7 @@
 """The engine on a platform that can say no: each way a case can go."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import pytest
 
 from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, Status
-from quarantine.config import Approvals, Mode, OnDrift, Watch
+from quarantine.config import Approvals, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Misused
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
 from tests.core.bench import Bench, settings
 
+PLENTY = Budget(per_account_10m=100, per_account_24h=100, global_24h=100)
 MakeBench = Callable[..., Bench]
 
 
@@ -686,3 +688,129 @@ def test_a_late_effect_on_a_closed_case_opens_one_for_a_person(bench: Bench) -> 
     assert fresh.after == case.id
     assert case.id in fresh.sentence
     bench.assert_whole()
+
+
+# -- guards that count -----------------------------------------------------------------------------------------------
+
+
+def test_the_last_place_in_the_budget_is_taken_once_by_many_workers(bench_of: MakeBench) -> None:
+    budget = Budget(per_account_10m=5, per_account_24h=5, global_24h=5)
+    bench = bench_of(guards=Guards(mode=Mode.AUTO, budget=budget, storm=Storm(cases=1000)))
+    cases = [bench.open(bench.machine(f"m-{n}"), "close") for n in range(24)]
+    engines = [bench.worker() for _ in range(4)]
+
+    def carry(number: int) -> Status:
+        moved = engines[number % 4].advance(cases[number].id)
+        assert moved is not None
+        return moved.status
+
+    with ThreadPoolExecutor(4) as workers:
+        statuses = list(workers.map(carry, range(24)))
+    assert statuses.count(Status.CONTAINED) == 5
+    assert statuses.count(Status.PROPOSED) == 19
+    assert len(bench.changes()) == 5
+    bench.store.refill("*", "a false alarm", "local:ann", bench.clock())
+    bench.clock.turn(timedelta(seconds=1))
+    waiting = next(case for case, status in zip(cases, statuses, strict=True) if status is Status.PROPOSED)
+    bench.desk.retry(waiting.id, "local:ann")
+    assert bench.settle(waiting).status is Status.CONTAINED
+
+
+def test_a_storm_makes_every_further_case_ask(bench_of: MakeBench) -> None:
+    bench = bench_of(guards=Guards(mode=Mode.AUTO, storm=Storm(cases=3), budget=PLENTY))
+    cases = [bench.open(bench.machine(f"m-{n}"), "close") for n in range(5)]
+    assert bench.settle(cases[4]).status is Status.AWAITING_APPROVAL
+    bench.clock.turn(timedelta(minutes=6))
+    calm = bench.open(bench.machine("later"), "close")
+    assert bench.settle(calm).status is Status.CONTAINED
+
+
+def test_two_bad_runs_open_the_breaker_and_only_people_go_on(bench: Bench) -> None:
+    for number in range(2):
+        bench.world.fail("machine.set_ports", Fault.DENY)
+        bad = bench.settle(bench.open(bench.machine(f"bad-{number}"), "close"))
+        assert bad.reason is Reason.PERMISSION_MISSING
+    third = bench.settle(bench.open(bench.machine("third"), "close"))
+    assert third.status is Status.AWAITING_APPROVAL
+    assert "went wrong" in third.sentence
+    bench.desk.approve(third.id, "local:ann")
+    assert bench.settle(third).status is Status.CONTAINED
+    other = bench.settle(bench.open(bench.machine("other"), "isolate"))
+    assert other.status is Status.CONTAINED, "another playbook is another breaker"
+
+
+def test_one_false_positive_opens_the_breaker(bench: Bench) -> None:
+    case = contained(bench, "close")
+    bench.desk.release(case.id, "local:ann", "it was our own scanner", false_positive=True)
+    bench.settle(case)
+    assert bench.settle(bench.open(bench.machine("next"), "close")).status is Status.AWAITING_APPROVAL
+
+
+def test_an_ordinary_release_does_not_count(bench: Bench) -> None:
+    case = contained(bench, "close")
+    bench.desk.release(case.id, "local:ann")
+    bench.settle(case)
+    assert bench.settle(bench.open(bench.machine("next"), "close")).status is Status.CONTAINED
+
+
+def test_what_comes_back_a_third_time_waits_for_a_person(bench: Bench) -> None:
+    resource = bench.machine()
+    for _ in range(2):
+        case = bench.settle(bench.open(resource, "close", id=f"finding-{bench.clock()}"))
+        assert case.status is Status.CONTAINED
+        bench.desk.release(case.id, "local:ann")
+        bench.settle(case)
+        bench.clock.turn(timedelta(minutes=20))
+    third = bench.settle(bench.open(resource, "close", id="once more"))
+    assert third.status is Status.AWAITING_APPROVAL
+    assert "2 times" in third.sentence
+
+
+def test_the_last_healthy_member_of_a_group_waits_for_a_person(bench: Bench) -> None:
+    bench.machine("sick")
+    bench.world.meddle("sick", power="stopped")
+    resource = bench.world.add("web", ports={"22": "0.0.0.0/0"}, peers=("sick",))
+    case = bench.settle(bench.open(resource, "close"))
+    assert case.status is Status.AWAITING_APPROVAL
+    assert "last healthy member" in case.sentence
+
+
+def test_one_at_a_time_of_a_small_group(bench: Bench) -> None:
+    first = bench.world.add("a", ports={"22": "0.0.0.0/0"}, peers=("b", "c"))
+    second = bench.world.add("b", ports={"22": "0.0.0.0/0"}, peers=("a", "c"))
+    bench.world.add("c", peers=("a", "b"))
+    assert bench.settle(bench.open(first, "close")).status is Status.CONTAINED
+    held = bench.settle(bench.open(second, "close"))
+    assert held.status is Status.PROPOSED
+    assert "1 of 3" in held.sentence
+
+
+def test_a_scheduled_run_goes_in_waves_by_itself(bench: Bench) -> None:
+    cases = [bench.open(bench.machine(f"m-{n}"), "close", by="schedule:nightly") for n in range(5)]
+    statuses = [bench.advance(case).status for case in cases]
+    assert statuses.count(Status.CONTAINED) == 1
+    bench.clock.turn(timedelta(minutes=5))
+    statuses = [bench.settle(bench.store.load(case.id)).status for case in cases]
+    assert statuses.count(Status.CONTAINED) == 3
+    bench.clock.turn(timedelta(minutes=5))
+    assert [bench.settle(bench.store.load(case.id)).status for case in cases] == [Status.CONTAINED] * 5
+
+
+def test_what_was_allowed_long_ago_is_judged_again_before_the_first_change(bench: Bench) -> None:
+    """The worker dies after the guards' yes; a kill switch is on when another goes on."""
+    case = bench.open(bench.machine(), "close")
+
+    def die_there(place: str) -> None:
+        if place == "after commit of allowed":
+            bench.failpoint = lambda _: None
+            raise Died(place)
+
+    bench.failpoint = die_there
+    with pytest.raises(Died):
+        bench.advance(case)
+    bench.store.switch("all", True, "stop", "local:ann", bench.clock())
+    bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
+    moved = bench.settle(case, bench.worker())
+    assert (moved.status, moved.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
+    assert bench.changes() == []
+    assert bench.store.load(case.id).failed is False, "a stop is not a failure of the playbook"

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarantine import guard
-from quarantine.action import Refusal
+from quarantine.action import Group, Refusal
 from quarantine.case import Consent
-from quarantine.config import Budget, Mode
+from quarantine.config import Breaker, Budget, Guards, Mode, Storm, Waves
 from quarantine.errors import GuardFailed
-from quarantine.guard import GUARDS, PROTECTED_TAG, Facts, Hold, Judgement, Refuse, judge
+from quarantine.guard import GUARDS, PROTECTED_TAG, Facts, Hold, Judgement, Refuse, Run, Tallies, judge
 from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval
 from tests.core.builders import NOW, finding, plan, playbook, resource, step
@@ -39,9 +39,8 @@ def facts(**parts: Any) -> Facts:
         "protected": (),
         "fresh_within": timedelta(minutes=60),
         "killed": None,
-        "spent": (),
-        "spent_everywhere": 0,
-        "budget": Budget(),
+        "limits": Guards(),
+        "tallies": Tallies(),
     }
     return Facts(**{**usual, **parts})
 
@@ -82,12 +81,24 @@ WAITS: list[tuple[dict[str, Any], str]] = [
     ({"tags": {PROTECTED_TAG: ""}}, "protected_set"),
     ({"finding": finding(seen_at=NOW - timedelta(minutes=61))}, "freshness"),
     ({"finding": finding(seen_at=NOW + timedelta(minutes=6))}, "freshness"),
-    ({"budget": Budget(per_account_10m=0)}, "budget"),
-    ({"budget": Budget(per_account_24h=0)}, "budget"),
-    ({"budget": Budget(global_24h=0)}, "budget"),
-    ({"spent": (NOW - timedelta(minutes=9),) * 3}, "budget"),
-    ({"spent": (NOW - timedelta(hours=2),) * 10}, "budget"),
-    ({"spent_everywhere": 20}, "budget"),
+    ({"limits": Guards(budget=Budget(per_account_10m=0))}, "budget"),
+    ({"limits": Guards(budget=Budget(per_account_24h=0))}, "budget"),
+    ({"limits": Guards(budget=Budget(global_24h=0))}, "budget"),
+    ({"tallies": Tallies(spent=(NOW - timedelta(minutes=9),) * 3)}, "budget"),
+    ({"tallies": Tallies(spent=(NOW - timedelta(hours=2),) * 10)}, "budget"),
+    ({"tallies": Tallies(spent_everywhere=20)}, "budget"),
+    ({"tallies": Tallies(storm=21)}, "storm"),
+    ({"tallies": Tallies(storm=1), "limits": Guards(storm=Storm(cases=0))}, "storm"),
+    ({"tallies": Tallies(runs=(Run(failed=True),) * 2)}, "breaker"),
+    ({"tallies": Tallies(runs=(Run(), Run(false_positive=True)))}, "breaker"),
+    ({"limits": Guards(breaker=Breaker(failures=0))}, "breaker"),
+    ({"tallies": Tallies(contained=2)}, "repeats"),
+    ({"limits": Guards(same_resource_24h=0)}, "repeats"),
+    ({"group": Group(key="shop/web", size=3, healthy=1)}, "group"),
+    ({"group": Group(key="shop/web", size=39, healthy=30), "tallies": Tallies(spent_in_group=1)}, "group"),
+    ({"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),))}, "wave"),
+    ({"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),) * 3)}, "wave"),
+    ({"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),) * 13)}, "wave"),
 ]
 
 
@@ -143,7 +154,7 @@ def test_what_cannot_be_undone_asks_in_every_mode() -> None:
 
 
 def test_by_hand_a_reversible_plan_needs_no_second_yes_and_no_budget() -> None:
-    by_hand = facts(mode=Mode.ASK, requested_by="local:ann", budget=Budget(per_account_10m=0))
+    by_hand = facts(mode=Mode.ASK, requested_by="local:ann", limits=Guards(budget=Budget(per_account_10m=0)))
     assert judge(PLAN, by_hand).stopped is None
 
 
@@ -195,3 +206,60 @@ def test_no_combination_of_bad_facts_is_allowed(bad: list[tuple[dict[str, Any], 
     for item, _ in bad:
         parts |= item
     assert judge(PLAN, facts(**parts)).stopped is not None
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"tallies": Tallies(storm=20)},
+        {"tallies": Tallies(runs=(Run(failed=True), *(Run(),) * 4))},
+        {"tallies": Tallies(contained=1)},
+        {"tallies": Tallies(spent=(NOW - timedelta(minutes=11),) * 9, spent_everywhere=19)},
+        {"group": Group(key="shop/web", size=3, healthy=2)},
+        {"group": Group(key="shop/web", size=40, healthy=30), "tallies": Tallies(spent_in_group=1)},
+        {"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=5),))},
+        {"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),) * 2)},
+        {"scheduled": False, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),))},
+    ],
+    ids=str,
+)
+def test_what_is_just_within_a_limit_goes_on(parts: dict[str, Any]) -> None:
+    assert judge(PLAN, facts(**parts)).stopped is None
+
+
+def test_waves_end_where_their_sizes_say() -> None:
+    """1, then 2, then 5, and 5 again: whoever comes after the 1st, 3rd, 8th and 13th waits."""
+    minute = timedelta(minutes=1)
+    waits = [
+        done
+        for done in range(20)
+        if judge(PLAN, facts(scheduled=True, tallies=Tallies(wave=(NOW - minute,) * done))).stopped is not None
+    ]
+    assert waits == [1, 3, 8, 13, 18]
+
+
+def test_a_wave_says_until_when_it_must_hold() -> None:
+    hold = stopped(judge(PLAN, facts(scheduled=True, tallies=Tallies(wave=(NOW,)))), "wave")
+    assert isinstance(hold, Hold)
+    assert hold.until == NOW + Waves().bake
+
+
+def test_what_destroys_evidence_asks_unless_some_was_taken() -> None:
+    by_hand = facts(requested_by="local:ann", second_person=False, playbook=playbook(approval=Approval.REQUIRED))
+    assert "no evidence" in stopped(judge(ONE_WAY, by_hand), "evidence").sentence
+    capture = step(action="fake:machine-capture", nature=Nature.CAPTURE)
+    careful = plan(capture, *(item.model_copy(update={"index": 1}) for item in ONE_WAY.steps))
+    assert judge(careful, by_hand).stopped is None
+
+
+@given(
+    spent=st.lists(st.integers(0, 86_400), max_size=30),
+    limits=st.tuples(st.integers(0, 5), st.integers(0, 12), st.integers(0, 25)),
+)
+def test_the_budget_never_lets_one_more_through_than_is_set(spent: list[int], limits: tuple[int, int, int]) -> None:
+    times = tuple(sorted(NOW - timedelta(seconds=ago) for ago in spent))
+    budget = Budget(per_account_10m=limits[0], per_account_24h=limits[1], global_24h=limits[2])
+    made = facts(limits=Guards(budget=budget), tallies=Tallies(spent=times, spent_everywhere=len(times)))
+    allowed = judge(PLAN, made).stopped is None
+    recent = sum(ago < 600 for ago in spent)
+    assert allowed == (recent < limits[0] and len(spent) < limits[1] and len(spent) < limits[2])

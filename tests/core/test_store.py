@@ -11,12 +11,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from quarantine.case import Case, Closed, Opened, Outcome, Planned, Repeated, Status
+from quarantine.config import Budget, Guards
 from quarantine.errors import Fenced, Misconfigured, Misused, Moved, NotFound, QuarantineError
+from quarantine.guard import Tallies
 from quarantine.ledger import Finding as Verdict
 from quarantine.ledger import verify
 from quarantine.model import Finding, Resource
 from quarantine.plan import Plan
-from quarantine.store.sql import Also, Delivery, Held, Hold, Store
+from quarantine.store.sql import Also, Delivery, Held, Hold, Spend, Spent, Store
 from tests.core.bench import HandClock
 from tests.testbed.postgres import Postgres
 
@@ -243,10 +245,54 @@ def test_one_case_holds_a_resource_under_an_action_until_it_closes(store: Store,
 def test_a_case_spends_once(store: Store, clock: HandClock) -> None:
     case = store.open(opened(), "source:detector", clock())
     for _ in range(3):
-        store.append(case, [], "engine", clock(), also=Also(spend="local"))
-    assert store.spends("local", clock() - SPAN) == ([clock()], 1)
-    assert store.spends("another", clock() - SPAN) == ([], 1)
-    assert store.spends("local", clock() + SPAN) == ([], 0)
+        store.append(case, [], "engine", clock(), also=Also(spend=spend()))
+    assert store.budget_used(clock()) == {"*": [clock()], "local": [clock()]}
+    clock.turn(timedelta(hours=24, seconds=1))
+    assert store.budget_used(clock()) == {"*": []}
+
+
+def test_only_one_of_many_takes_the_last_place(store: Store, clock: HandClock) -> None:
+    """Eight workers at once, 160 cases, and a budget of 10."""
+    cases = [store.open(opened(f"web-{n}"), "source:detector", clock()) for n in range(160)]
+    limits = Guards(budget=Budget(per_account_10m=10, per_account_24h=10, global_24h=10))
+
+    def attempt(case: Case) -> bool:
+        def check(tallies: Tallies) -> str:
+            return "" if len(tallies.spent) < limits.budget.per_account_10m else "the budget is spent"
+
+        try:
+            store.append(case, [], "engine", clock(), also=Also(spend=Spend("local", "", limits, check)))
+        except Spent:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as workers:
+        taken = list(workers.map(attempt, cases))
+    assert sum(taken) == 10
+    assert len(store.budget_used(clock())["local"]) == 10
+
+
+def test_what_is_refused_a_place_writes_nothing(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    refusing = Spend("local", "", Guards(), lambda _: "the budget is spent")
+    with pytest.raises(Spent, match="the budget is spent"):
+        store.append(case, [planned(case)], "engine", clock(), also=Also(spend=refusing))
+    assert store.load(case.id).seq == 1
+
+
+def test_a_refill_begins_the_count_anew(store: Store, clock: HandClock) -> None:
+    for number, name in enumerate(("a", "b")):
+        case = store.open(opened(name, number), "source:detector", clock())
+        store.append(case, [], "engine", clock(), also=Also(spend=spend(("local", "other")[number])))
+    clock.turn(SPAN)
+    store.refill("local", "a false alarm", "local:ann", clock())
+    assert {key: len(times) for key, times in store.budget_used(clock()).items()} == {"*": 2, "local": 0, "other": 1}
+    store.refill("*", "a new day", "local:ann", clock())
+    assert {key: len(times) for key, times in store.budget_used(clock()).items()} == {"*": 0, "local": 0, "other": 0}
+
+
+def spend(account: str = "local") -> Spend:
+    return Spend(account, "", Guards(), lambda _: "")
 
 
 # -- intake ----------------------------------------------------------------------------------------------------------

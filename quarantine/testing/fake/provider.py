@@ -6,7 +6,19 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from quarantine.action import Action, Capture, Check, Identity, Parser, Poll, Provider, Relation, Verdict
+from quarantine.action import (
+    Action,
+    Capture,
+    Check,
+    Group,
+    Grouping,
+    Identity,
+    Parser,
+    Poll,
+    Provider,
+    Relation,
+    Verdict,
+)
 from quarantine.errors import Malformed, ProviderError, Unreachable
 from quarantine.model import Finding, Moment, Resource, Severity
 from quarantine.testing.fake.cloud import FakeCloud
@@ -95,6 +107,19 @@ def peers(cloud: FakeCloud, resource: Resource) -> Iterable[Resource]:
         yield Resource(kind=KIND, id=name, scope=resource.scope, uid=peer.uid)
 
 
+def group(cloud: FakeCloud, resource: Resource) -> Group | None:
+    """A machine and its peers; None for one that works alone."""
+    machine = cloud.read("machine.get", "machine.get", id=resource.id)
+    if not machine.peers:
+        return None
+    members = [machine, *(cloud.read("machine.get", "machine.get", id=name) for name in machine.peers)]
+    return Group(
+        key="/".join([cloud.scope, *sorted(member.id for member in members)]),
+        size=len(members),
+        healthy=sum(member.power == "running" for member in members),
+    )
+
+
 class FakeProvider(Provider):
     """A scope is an account, or `account/zone`."""
 
@@ -111,6 +136,7 @@ class FakeProvider(Provider):
     parsers: ClassVar[Mapping[str, Parser]] = {"fake:finding": fake_finding}
     polls: ClassVar[tuple[Poll, ...]] = (Poll("fake:open-machines", ("machine.list",), open_machines),)
     relations: ClassVar[Mapping[str, Relation]] = {"peers": Relation(KIND, KIND, ("machine.get",), peers)}
+    groups: ClassVar[Mapping[str, Grouping]] = {KIND: Grouping(("machine.get",), group)}
 
     def __init__(self, settings: FakeSettings, world: FakeWorld | None = None) -> None:
         """Without a `world`, one of its own, that only this provider sees."""
