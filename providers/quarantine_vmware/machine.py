@@ -1,0 +1,137 @@
+"""Finding one virtual machine, being sure that it is the one that was meant, and reading it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import unquote
+
+from quarantine.action import sdk
+from quarantine.errors import Gone, Unsupported
+from quarantine.model import Resource
+from quarantine_vmware.calls import Connection, Vcenter
+from quarantine_vmware.cloud import READ, VmwareCloud
+from quarantine_vmware.nics import Adapter, Network, ways
+
+PROPERTIES: Final = "PropertyCollector.RetrievePropertiesEx"
+_MOID: Final = re.compile(r"vm-\d+")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NETWORK: Final = (
+    "name", "config.instanceUuid", "config.hardware.device", "config.changeVersion", "config.template",
+    "config.managedBy", "summary.config.product", "runtime.powerState", "runtime.connectionState",
+)  # fmt: skip
+
+
+def find(cloud: VmwareCloud, resource: Resource) -> str:
+    """The managed object id. By uid where it is known; else by what the id looks like.
+
+    An id such as `vm-42` is always a managed object id and a UUID always an instance UUID, never a name. A name that
+    several machines have in the scope raises Unsupported, and names them.
+    """
+    if resource.uid is not None or _UUID.fullmatch(resource.id):
+        uuid = (resource.uid or resource.id).lower()
+        found: str | None = cloud.read(READ, "SearchIndex.FindByUuid", uuid=uuid)
+        if found is None:
+            raise Gone(f"{resource}: vCenter {cloud.vcenter!r} has no machine with the instance UUID {uuid}")
+        return found
+    if _MOID.fullmatch(resource.id):
+        return resource.id
+    return _by_name(cloud, resource)
+
+
+def _by_name(cloud: VmwareCloud, resource: Resource) -> str:
+    named = [moid for moid, found in every(cloud, ("name",)).items() if unquote(found["name"]) == unquote(resource.id)]
+    # Only a few have the name, so the question of their datacenter is put to those alone.
+    places = {moid: datacenter(cloud, moid) for moid in named}
+    here = {moid: place for moid, place in places.items() if resource.area in ("", place)}
+    if not here:
+        raise Gone(f"{resource}: there is no machine of that name")
+    if len(here) > 1:
+        which = ", ".join(f"{moid} in {place}" for moid, place in sorted(here.items()))
+        raise Unsupported(f"{resource}: several machines have that name: {which}. Name it by that id, or by its UUID")
+    return next(iter(here))
+
+
+def every(cloud: VmwareCloud, paths: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """These properties of every machine of the vCenter that we may see."""
+    root: Vcenter = cloud.read(READ, "ServiceInstance.RetrieveServiceContent")
+    found = cloud.read(
+        READ, PROPERTIES, objects=[("Folder", root.root)], paths={"VirtualMachine": tuple(paths)}, walk="down"
+    )
+    return {moid: values for _, moid, values in found}
+
+
+def datacenter(cloud: VmwareCloud, moid: str) -> str:
+    """The name of the datacenter that holds a machine. Raises Gone."""
+    above = cloud.read(READ, PROPERTIES, objects=[("VirtualMachine", moid)], paths={"Datacenter": ("name",)}, walk="up")
+    return unquote(above[0][2]["name"]) if above else ""
+
+
+def read(cloud: VmwareCloud, moid: str, paths: Sequence[str]) -> Mapping[str, Any]:
+    """Raises Gone."""
+    ((_, _, values),) = cloud.read(
+        READ, PROPERTIES, objects=[("VirtualMachine", moid)], paths={"VirtualMachine": tuple(paths)}
+    )
+    return dict(values)
+
+
+def network(cloud: VmwareCloud, resource: Resource) -> Network:
+    """What its network looks like now, in one read. Raises Gone."""
+    moid = find(cloud, resource)
+    found = cloud.read(
+        READ,
+        PROPERTIES,
+        objects=[("VirtualMachine", moid)],
+        paths={"VirtualMachine": _NETWORK, "Task": ("info",)},
+        walk="tasks",
+    )
+    (values,) = [values for kind, _, values in found if kind == "VirtualMachine"]
+    tasks = [values["info"] for kind, _, values in found if kind == "Task"]
+    devices = values.get("config.hardware.device")
+    if devices is None:
+        state = values.get("runtime.connectionState")
+        raise Unsupported(f"{resource}: the vCenter does not know its configuration (it is {state})")
+    power, managed = values["runtime.powerState"], values.get("config.managedBy")
+    vim = sdk("pyVmomi", "vmware").vim.vm.device
+    cards = {str(card.key): card for card in devices if _cuttable(card)}
+    product = values.get("summary.config.product")
+    return Network(
+        ways={name: True for key, card in cards.items() for name in ways(key, _connection(card), power)},
+        adapters={key: _adapter(card) for key, card in cards.items()},
+        direct=tuple(
+            device.deviceInfo.label
+            for device in devices
+            if isinstance(device, vim.VirtualSriovEthernetCard | vim.VirtualPCIPassthrough)
+        ),
+        power=power,
+        host=values["runtime.connectionState"],
+        template=values.get("config.template", False),
+        managed_by=managed.extensionKey if managed else "",
+        product=(product.name or "") if product else "",
+        name=unquote(values["name"]),
+        machine=moid,
+        version=values.get("config.changeVersion") or "",
+        reconfiguring=next((task.key for task in tasks if _reconfigures(task)), ""),
+    )
+
+
+def _cuttable(device: Any) -> bool:
+    vim = sdk("pyVmomi", "vmware").vim.vm.device
+    return isinstance(device, vim.VirtualEthernetCard) and not isinstance(device, vim.VirtualSriovEthernetCard)
+
+
+def _connection(card: Any) -> Connection:
+    state = card.connectable
+    return Connection(state.connected, state.startConnected, state.allowGuestControl)
+
+
+def _adapter(card: Any) -> Adapter:
+    backing = card.backing
+    port = getattr(backing, "port", None)
+    network = getattr(backing, "deviceName", None) or getattr(port, "portgroupKey", None)
+    network = network or getattr(backing, "opaqueNetworkId", None) or ""
+    return Adapter(label=card.deviceInfo.label, mac=card.macAddress or "", network=network)
+
+
+def _reconfigures(task: Any) -> bool:
+    """A vCenter says `VirtualMachine.reconfigure`, the simulator `VirtualMachine.reconfigVm`."""
+    return task.state in ("queued", "running") and task.descriptionId.startswith("VirtualMachine.reconfig")
