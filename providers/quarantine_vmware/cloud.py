@@ -7,13 +7,12 @@ property paths through the PropertyCollector: the attributes of pyVmomi's object
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any, Final
-from xml.parsers.expat import ExpatError
 
 from quarantine.action import Call, Cloud, Mark, Receipt, sdk
-from quarantine.errors import Denied, Gone, ProviderError, Transient, Unknown, Unreachable
+from quarantine.errors import Conflict, Denied, Gone, ProviderError, Transient, Unknown, Unreachable
 from quarantine_vmware import calls
 from quarantine_vmware.codes import FAULTS
-from quarantine_vmware.session import NotSent, Refused, Session, Sessions
+from quarantine_vmware.session import NotSent, Refused, Session, Sessions, Unreadable
 
 READ: Final = "System.Read"
 EDIT: Final = "VirtualMachine.Config.EditDevice"
@@ -67,9 +66,11 @@ class VmwareCloud(Cloud):
         except Gone:
             return False
         info = found["info"]
-        if info.state == "error":
-            raise translate(info.error, f"task {operation} ({info.descriptionId})", changes=True)
-        return info.state in ("queued", "running")
+        if info.state != "error":
+            return info.state in ("queued", "running")
+        failure = translate(info.error, f"task {operation} ({info.descriptionId})", changes=True)
+        # It was asked and has answered: what was in its way did not keep us from asking.
+        raise Conflict(str(failure)) if isinstance(failure, Transient) else failure
 
     def _read_again(self, session: Session, read: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         try:
@@ -97,7 +98,7 @@ class VmwareCloud(Cloud):
             raise _no_session(error, self.vcenter) from error
         except calls.Changed as error:
             raise Transient(f"{call}: {error}") from error
-        except (OSError, HTTPException, ExpatError, sdk("pyVmomi", "vmware").vmodl.MethodFault) as error:
+        except (OSError, HTTPException, Unreadable, sdk("pyVmomi", "vmware").vmodl.MethodFault) as error:
             raise translate(error, call, changes=not self.reads(call)) from error
 
 

@@ -18,6 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+from xml.parsers.expat import ExpatError
 
 from quarantine.action import sdk
 from quarantine.errors import Misconfigured, Unreachable
@@ -32,6 +33,10 @@ VERSION: Final = "vim.version.version11"
 
 class NotSent(Exception):
     """There is no connection that we trust, so nothing went out."""
+
+
+class Unreadable(Exception):
+    """What came back is no answer that the SDK understands; the error is the cause."""
 
 
 class Refused(Exception):
@@ -163,6 +168,12 @@ def _stub_class() -> Any:
                 connection.close()
                 raise NotSent(f"the server's certificate has the SHA-256 {found or 'of none'}, not {self.pin}")
             return connection
+
+        def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803
+            try:
+                return super().InvokeMethod(mo, info, args, outerStub)
+            except (LookupError, AttributeError, TypeError, ValueError, ExpatError) as error:
+                raise Unreadable(f"{type(error).__name__}: {error}") from error
 
     return Stub
 

@@ -9,6 +9,7 @@ import ssl
 import sys
 import tempfile
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -19,6 +20,7 @@ from typing import Any, Self
 from tests.testbed.certificates import write_server_certificate
 from tests.testbed.gobinary import GoBinary
 from tests.testbed.missing import Missing
+from tests.testbed.poll import until
 from tests.testbed.process import Process, free_port
 
 BINARY = GoBinary(source=Path(__file__).with_name("vcsim"), title="vcsim", flags=("-ldflags", "-s -w"))
@@ -26,6 +28,11 @@ BINARY = GoBinary(source=Path(__file__).with_name("vcsim"), title="vcsim", flags
 USER = "quarantine@vsphere.local"
 PASSWORD = "correct horse"
 VERSION = "vim.version.version11"
+
+Flags = tuple[bool, bool, bool]
+"""connected, startConnected, allowGuestControl"""
+EVERY: Flags = (True, True, True)
+NONE: Flags = (False, False, False)
 
 
 class Vcsim:
@@ -54,6 +61,8 @@ class Vcsim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for service in self._open.values():
+            service._stub.DropConnections()
         if self._process is not None:
             self._process.stop()
         self._folder.cleanup()
@@ -113,21 +122,127 @@ class Vcsim:
             trust = ssl.create_default_context(cafile=self.ca_file)
             adapter: Any = import_module("pyVmomi").SoapStubAdapter
             stub = adapter(host="127.0.0.1", port=self._port, version=VERSION, sslContext=trust)
-            service = import_module("pyVmomi").vim.ServiceInstance("ServiceInstance", stub)
+            service = _vim().ServiceInstance("ServiceInstance", stub)
             service.RetrieveContent().sessionManager.Login(userName=user, password=PASSWORD)
             self._open[user] = service
         return self._open[user]
 
-    def machine(self, name: str) -> Any:
+    def find(self, name: str) -> Any:
         """The virtual machine of that name, as a pyVmomi object."""
-        vim: Any = import_module("pyVmomi").vim
         content = self.client().content
-        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+        view = content.viewManager.CreateContainerView(content.rootFolder, [_vim().VirtualMachine], True)
         try:
             (found,) = [machine for machine in view.view if machine.name == name]
             return found
         finally:
             view.Destroy()
+
+    def standard_network(self, datacenter: str) -> Any:
+        """The backing of an adapter on its network "VM Network"."""
+        (network,) = [
+            each for each in self.find(f"{datacenter}_H0_VM0").runtime.host.network if each.name == "VM Network"
+        ]
+        return _vim().vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=network.name, network=network)
+
+    def machine(self, *extra: Flags, name: str | None = None, datacenter: str = "DC0", on: bool = True) -> "Machine":
+        """A new one, with one adapter that is connected in every way, and more of these."""
+        model, vim = self.find(f"{datacenter}_H0_VM0"), _vim()
+        spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), powerOn=False, template=False)
+        task = model.CloneVM_Task(folder=model.parent, name=name or f"web-{uuid.uuid4().hex[:8]}", spec=spec)
+        vm = done(task)
+        # The simulator's are made of the name: a machine that is made anew under it would be the same one.
+        done(vm.ReconfigVM_Task(spec=vim.vm.ConfigSpec(instanceUuid=str(uuid.uuid4()))))
+        machine = Machine(vm)
+        if on:
+            machine.power(on=True)
+        machine.extra = [machine.add(flags) for flags in extra]
+        return machine
+
+
+class Machine:
+    """A virtual machine in the hands of somebody who has a vSphere client."""
+
+    def __init__(self, vm: Any) -> None:
+        self.vm = vm
+        self.moid: str = vm._moId
+        self.name: str = vm.name
+        self.uuid: str = vm.config.instanceUuid
+        self.extra: list[int] = []
+        """The device keys of its further adapters, in the order in which they were asked for."""
+
+    def flags(self) -> dict[int, Flags]:
+        """By device key: connected, startConnected, allowGuestControl."""
+        states = {card.key: card.connectable for card in self.cards()}
+        return {key: (one.connected, one.startConnected, one.allowGuestControl) for key, one in states.items()}
+
+    def image(self) -> str:
+        """Everything that its adapters are, in the words of the SDK; the simulator forgets their order and summary."""
+        cards = sorted(self.cards(), key=lambda card: int(card.key))
+        for card in cards:
+            card.deviceInfo.summary = ""
+        return "\n".join(map(str, cards))
+
+    def cards(self) -> list[Any]:
+        kind = _vim().vm.device.VirtualEthernetCard
+        return [device for device in self.vm.config.hardware.device if isinstance(device, kind)]
+
+    def connect(self, key: int, flags: Flags) -> None:
+        (card,) = [card for card in self.cards() if card.key == key]
+        card.connectable.connected, card.connectable.startConnected, card.connectable.allowGuestControl = flags
+        self._change("edit", card)
+
+    def edit(self, card: Any) -> None:
+        self._change("edit", card)
+
+    def add(self, flags: Flags, kind: str = "VirtualVmxnet3") -> int:
+        """Returns the device key."""
+        vim, before = _vim(), set(self.flags())
+        (model, *_) = self.cards()
+        state = vim.vm.device.VirtualDevice.ConnectInfo(
+            connected=flags[0], startConnected=flags[1], allowGuestControl=flags[2]
+        )
+        self._change("add", getattr(vim.vm.device, kind)(key=-1, backing=model.backing, connectable=state))
+        (key,) = set(self.flags()) - before
+        return key
+
+    def remove(self, key: int) -> None:
+        (card,) = [card for card in self.cards() if card.key == key]
+        self._change("remove", card)
+
+    def annotate(self, text: str) -> None:
+        """A change of the configuration that has nothing to do with adapters."""
+        done(self.vm.ReconfigVM_Task(spec=_vim().vm.ConfigSpec(annotation=text)))
+
+    def power(self, *, on: bool) -> None:
+        done(self.vm.PowerOnVM_Task() if on else self.vm.PowerOffVM_Task())
+
+    def suspend(self) -> None:
+        done(self.vm.SuspendVM_Task())
+
+    def destroy(self) -> None:
+        """It must be off."""
+        done(self.vm.Destroy_Task())
+
+    def settle(self) -> None:
+        """Returns when no task of the machine runs any more."""
+        until(lambda: all(task.info.state in ("success", "error") for task in self.vm.recentTask))
+
+    def _change(self, operation: str, device: Any) -> None:
+        spec = _vim().vm.device.VirtualDeviceSpec
+        change = spec(operation=getattr(spec.Operation, operation), device=device)
+        done(self.vm.ReconfigVM_Task(spec=_vim().vm.ConfigSpec(deviceChange=[change])))
+
+
+def done(task: Any) -> Any:
+    """The result of a task, when it has ended; raises its fault."""
+    until(lambda: task.info.state in ("success", "error"))
+    if task.info.state == "error":
+        raise task.info.error
+    return task.info.result
+
+
+def _vim() -> Any:
+    return import_module("pyVmomi").vim
 
 
 if __name__ == "__main__":

@@ -109,15 +109,16 @@ func (m *machine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_T
 		}
 		return m.failing(ctx, fault)
 	}
-	if m.busy(ctx) {
-		return refuse(new(types.TaskInProgress))
+	if running := m.busy(ctx); running != nil {
+		return refuse(&types.TaskInProgress{Task: *running})
 	}
 	if v := req.Spec.ChangeVersion; v != "" && v != m.Config.ChangeVersion {
 		return m.failing(ctx, new(types.ConcurrentAccess))
 	}
 	for _, change := range req.Spec.DeviceChange {
-		c := change.GetVirtualDeviceConfigSpec().Device.GetVirtualDevice().Connectable
-		if c != nil && c.Connected && m.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		spec := change.GetVirtualDeviceConfigSpec()
+		c, off := spec.Device.GetVirtualDevice().Connectable, m.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn
+		if off && spec.Operation == types.VirtualDeviceConfigSpecOperationEdit && c != nil && c.Connected {
 			return refuse(&types.InvalidPowerState{
 				RequestedState: types.VirtualMachinePowerStatePoweredOn,
 				ExistingState:  m.Runtime.PowerState,
@@ -133,15 +134,15 @@ func (m *machine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_T
 	}
 }
 
-// busy: a reconfiguration of this machine has not ended.
-func (m *machine) busy(ctx *simulator.Context) bool {
+// busy: the reconfiguration of this machine that has not ended.
+func (m *machine) busy(ctx *simulator.Context) *types.ManagedObjectReference {
 	for _, ref := range m.RecentTask {
 		task, ok := ctx.Map.Get(ref).(*simulator.Task)
 		if ok && task.Info.DescriptionId == "VirtualMachine.reconfigVm" && task.Info.State == types.TaskInfoStateRunning {
-			return true
+			return &task.Self
 		}
 	}
-	return false
+	return nil
 }
 
 func (m *machine) failing(ctx *simulator.Context, fault types.BaseMethodFault) soap.HasFault {
