@@ -14,14 +14,14 @@ from quarantine_vmware.nics import Network, edits, loosens
 class VmDisconnectNics(Action[VmwareCloud, Network]):
     """One task edits all adapters, and all of its changes are applied as one (API reference, ReconfigVM_Task).
 
-    What a task has changed shows as soon as it has ended. How long one may take is not documented: a busy vCenter
-    queues tasks, so the time is a generous guess of ours.
+    What a task has changed shows as soon as it has ended. How long one may take is documented nowhere: it is a matter
+    of seconds, and a busy vCenter queues tasks, so the time is a guess of ours.
     """
 
     name: ClassVar[str] = "vmware:vm-disconnect-nics"
     resource: ClassVar[str] = "vmware:vm"
     state: ClassVar[type[State]] = Network
-    settles_within: ClassVar[timedelta] = timedelta(minutes=5)
+    settles_within: ClassVar[timedelta] = timedelta(minutes=2)
 
     def permissions(self) -> tuple[str, ...]:
         return (READ, EDIT, CONNECT)
