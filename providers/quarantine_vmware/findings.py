@@ -35,8 +35,9 @@ TRIGGERED: Final = ("red", "yellow")
 
 _NAME: Final = re.compile(r"[^/\s\x00-\x1f]{1,253}")
 _PLACE: Final = re.compile(r"[^/\x00-\x1f]{1,80}")
-_TARGET: Final = re.compile(r"(?:[A-Za-z.]+:)?([a-z][a-z-]*-[0-9]{1,18})")
-"""A managed object id: `vm-42`, `host-12`, `group-v3`; with or without its type before it."""
+_TARGET: Final = re.compile(r"(?:[A-Za-z.]+:)?([A-Za-z0-9-]{1,80})")
+"""A managed object id: `vm-42`, `host-12`, `domain-c8`; with or without its type before it."""
+_MACHINE: Final = re.compile(r"vm-[0-9]{1,18}")
 
 
 def alarm(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
@@ -44,9 +45,9 @@ def alarm(record: Mapping[str, JsonValue], source: str, received: datetime) -> l
     if not isinstance(record, Mapping):
         raise Malformed("an alarm is a JSON object")
     target = _TARGET.fullmatch(_needed(record, "target_id"))
-    if target is None:
+    if target is None or (target[1].startswith("vm-") and not _MACHINE.fullmatch(target[1])):
         raise Malformed(f"`target_id` is not a managed object id: {record['target_id']!r:.80}")
-    if not target[1].startswith("vm-"):
+    if not _MACHINE.fullmatch(target[1]):
         return []
     name, status = _needed(record, "alarm_name"), _needed(record, "new_status").lower()
     if status not in SEVERITIES:
