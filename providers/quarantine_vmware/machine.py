@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
-from quarantine.action import sdk
 from quarantine.errors import Gone, Unsupported
 from quarantine.model import Resource
-from quarantine_vmware.calls import Connection, Vcenter
+from quarantine_vmware import devices
+from quarantine_vmware.calls import Vcenter
 from quarantine_vmware.cloud import READ, VmwareCloud
 from quarantine_vmware.nics import Adapter, Network, ways
 
@@ -86,22 +86,17 @@ def network(cloud: VmwareCloud, resource: Resource) -> Network:
     )
     (values,) = [values for kind, _, values in found if kind == "VirtualMachine"]
     tasks = [values["info"] for kind, _, values in found if kind == "Task"]
-    devices = values.get("config.hardware.device")
-    if devices is None:
+    hardware = values.get("config.hardware.device")
+    if hardware is None:
         state = values.get("runtime.connectionState")
         raise Unsupported(f"{resource}: the vCenter does not know its configuration (it is {state})")
     power, managed = values["runtime.powerState"], values.get("config.managedBy")
-    vim = sdk("pyVmomi", "vmware").vim.vm.device
-    cards = {str(card.key): card for card in devices if _cuttable(card)}
+    cards = devices.cards(hardware)
     product = values.get("summary.config.product")
     return Network(
-        ways={name: True for key, card in cards.items() for name in ways(key, _connection(card), power)},
-        adapters={key: _adapter(card) for key, card in cards.items()},
-        direct=tuple(
-            device.deviceInfo.label
-            for device in devices
-            if isinstance(device, vim.VirtualSriovEthernetCard | vim.VirtualPCIPassthrough)
-        ),
+        ways={name: True for card in cards for name in ways(card.key, card.connection, power)},
+        adapters={card.key: Adapter(label=card.label, mac=card.mac, network=card.network) for card in cards},
+        direct=devices.direct(hardware),
         power=power,
         host=values["runtime.connectionState"],
         template=values.get("config.template", False),
@@ -112,24 +107,6 @@ def network(cloud: VmwareCloud, resource: Resource) -> Network:
         version=values.get("config.changeVersion") or "",
         reconfiguring=next((task.key for task in tasks if _reconfigures(task)), ""),
     )
-
-
-def _cuttable(device: Any) -> bool:
-    vim = sdk("pyVmomi", "vmware").vim.vm.device
-    return isinstance(device, vim.VirtualEthernetCard) and not isinstance(device, vim.VirtualSriovEthernetCard)
-
-
-def _connection(card: Any) -> Connection:
-    state = card.connectable
-    return Connection(state.connected, state.startConnected, state.allowGuestControl)
-
-
-def _adapter(card: Any) -> Adapter:
-    backing = card.backing
-    port = getattr(backing, "port", None)
-    network = getattr(backing, "deviceName", None) or getattr(port, "portgroupKey", None)
-    network = network or getattr(backing, "opaqueNetworkId", None) or ""
-    return Adapter(label=card.deviceInfo.label, mac=card.macAddress or "", network=network)
 
 
 def _reconfigures(task: Any) -> bool:

@@ -8,13 +8,15 @@ ones use up what a vCenter allows (pyvmomi issue 23).
 import atexit
 import hashlib
 import hmac
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -125,10 +127,15 @@ class Sessions:
             sslContext=self._address.trust,
             httpConnectionTimeout=SECONDS,
             connectionPoolTimeout=IDLE_SECONDS,
+            acceptCompressedResponses=False,  # see _Answer
         )
         stub.pin = pin.replace(":", "").lower() if pin else None
         session = Session(stub, None, "")
-        self._log_in(session)
+        try:
+            self._log_in(session)
+        except BaseException:
+            stub.DropConnections()
+            raise
         return session
 
     def _log_in(self, session: Session) -> None:
@@ -147,7 +154,7 @@ class Sessions:
 
 @cache
 def _stub_class() -> Any:
-    """pyVmomi's connection, with the pin checked on every new one.
+    """pyVmomi's connection, with the pin checked on every new one, and answers that must be answers.
 
     pyVmomi's own `thumbprint` is looked at only when the certificate does not verify otherwise: any certificate that
     a public authority signed would do (SoapAdapter.py, `_Connect`).
@@ -167,6 +174,7 @@ def _stub_class() -> Any:
                 found = _digest(connection)
                 connection.close()
                 raise NotSent(f"the server's certificate has the SHA-256 {found or 'of none'}, not {self.pin}")
+            connection.response_class = _Answer
             return connection
 
         def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803
@@ -176,6 +184,27 @@ def _stub_class() -> Any:
                 raise Unreadable(f"{type(error).__name__}: {error}") from error
 
     return Stub
+
+
+class _Answer(HTTPResponse):
+    """One that is read whole, and looked at, when it begins.
+
+    pyVmomi takes any page that is well-formed for an empty answer. A search that a proxy answers with a page of its
+    own would have found nothing, and the machine would be taken for gone.
+    """
+
+    def begin(self) -> None:
+        super().begin()
+        body = super().read()
+        if self.status in (200, 500) and not _ENVELOPE.search(body[:1000]):
+            raise HTTPException(f"{self.status} {self.reason}: what answers there is not a vCenter ({body[:80]!r})")
+        self._whole = BytesIO(body)
+
+    def read(self, amount: int | None = None) -> bytes:
+        return self._whole.read(-1 if amount is None else amount)
+
+
+_ENVELOPE: Final = re.compile(rb"<(\w+:)?Envelope[\s>]")
 
 
 def _digest(connection: Any) -> str:

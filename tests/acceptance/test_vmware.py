@@ -158,6 +158,7 @@ def test_killed_while_a_task_runs(
         start(product, machine, releasing)
         case = product.only_case()
         task = until(lambda: operation(product, case.id, 1 if releasing else 0), seconds=30)
+        assert task is not None
         product.kill()
 
         reads_after_restart(product, proxy, task)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -408,8 +409,7 @@ class Receipts(CountingGate):
 
 
 def _spec() -> Any:
-    from pyVmomi import vim
-
+    vim: Any = import_module("pyVmomi").vim
     return vim.vm.ConfigSpec(annotation="a reconfiguration by somebody else")
 
 
