@@ -147,17 +147,20 @@ def privileges(session: Session, entity: Reference, names: Sequence[str]) -> dic
 
 
 def reconfigure(
-    session: Session, machine: str, adapters: Mapping[str, Connection], version: str | None, operation_id: str
+    session: Session,
+    machine: str,
+    hardware: Sequence[Any],
+    adapters: Mapping[str, Connection],
+    version: str | None,
+    operation_id: str,
 ) -> str:
     """Starts the one task that edits all these adapters, by device key; returns its id.
 
-    The devices are read now and sent back whole, with another connection: a port group that somebody changed a moment
-    ago stays. `operation_id` is in the vCenter's own log (vpxd.log, opID).
+    The devices are sent back whole, as they were read a moment ago, with another connection. `operation_id` is in the
+    vCenter's own log (vpxd.log, opID). Raises Changed if an adapter is not in the hardware any more.
     """
     vim = sdk("pyVmomi", "vmware").vim
-    path = "config.hardware.device"
-    ((_, _, found),) = properties(session, [("VirtualMachine", machine)], {"VirtualMachine": (path,)})
-    devices = {str(device.key): device for device in found.get(path, ()) if str(device.key) in adapters}
+    devices = {str(device.key): device for device in hardware if str(device.key) in adapters}
     if gone := adapters.keys() - devices.keys():
         raise Changed(f"network adapter {', '.join(sorted(gone))} was removed a moment ago")
     for key, connection in adapters.items():

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import unquote
 
-from quarantine.errors import Gone, Unsupported
+from quarantine.errors import Denied, Gone, Unsupported
 from quarantine.model import Resource
 from quarantine_vmware import devices
 from quarantine_vmware.calls import Vcenter
@@ -30,9 +30,7 @@ def find(cloud: VmwareCloud, resource: Resource) -> str:
     if resource.uid is not None or _UUID.fullmatch(resource.id):
         uuid = (resource.uid or resource.id).lower()
         found: str | None = cloud.read(READ, "SearchIndex.FindByUuid", uuid=uuid)
-        if found is None:
-            raise Gone(f"{resource}: vCenter {cloud.vcenter!r} has no machine with the instance UUID {uuid}")
-        return found
+        return found or _missing(cloud, f"{resource}: no machine with the instance UUID {uuid}")
     if _MOID.fullmatch(resource.id):
         return resource.id
     return _by_name(cloud, resource)
@@ -44,11 +42,26 @@ def _by_name(cloud: VmwareCloud, resource: Resource) -> str:
     places = {moid: datacenter(cloud, moid) for moid in named}
     here = {moid: place for moid, place in places.items() if resource.area in ("", place)}
     if not here:
-        raise Gone(f"{resource}: there is no machine of that name")
+        return _missing(cloud, f"{resource}: no machine of that name")
     if len(here) > 1:
         which = ", ".join(f"{moid} in {place}" for moid, place in sorted(here.items()))
         raise Unsupported(f"{resource}: several machines have that name: {which}. Name it by that id, or by its UUID")
     return next(iter(here))
+
+
+def _missing(cloud: VmwareCloud, sentence: str) -> NoReturn:
+    """A search finds only what we may see. Gone needs the right to see everything: a machine that is hidden from us
+    since somebody took a role away must not pass for one that does not exist.
+    """
+    root: Vcenter = cloud.read(READ, "ServiceInstance.RetrieveServiceContent")
+    entity = ("Folder", root.root)
+    granted = cloud.read(READ, "AuthorizationManager.HasPrivilegeOnEntities", entity=entity, names=(READ,))
+    if granted.get(READ):
+        raise Gone(f"{sentence} is in vCenter {cloud.vcenter!r}")
+    raise Denied(
+        f"{sentence} can be seen by {root.user}, who may not read the whole inventory: it may be gone, or hidden."
+        f" Grant {READ} on the root folder, or look, and then `quarantine case handled`"
+    )
 
 
 def every(cloud: VmwareCloud, paths: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -74,6 +87,11 @@ def read(cloud: VmwareCloud, moid: str, paths: Sequence[str]) -> Mapping[str, An
     return dict(values)
 
 
+def hardware(cloud: VmwareCloud, moid: str) -> Sequence[Any]:
+    """Its devices, as the API has them. Raises Gone."""
+    return list(read(cloud, moid, ("config.hardware.device",)).get("config.hardware.device") or ())
+
+
 def network(cloud: VmwareCloud, resource: Resource) -> Network:
     """What its network looks like now, in one read. Raises Gone."""
     moid = find(cloud, resource)
@@ -86,17 +104,17 @@ def network(cloud: VmwareCloud, resource: Resource) -> Network:
     )
     (values,) = [values for kind, _, values in found if kind == "VirtualMachine"]
     tasks = [values["info"] for kind, _, values in found if kind == "Task"]
-    hardware = values.get("config.hardware.device")
-    if hardware is None:
+    all_devices = values.get("config.hardware.device")
+    if all_devices is None:
         state = values.get("runtime.connectionState")
         raise Unsupported(f"{resource}: the vCenter does not know its configuration (it is {state})")
     power, managed = values["runtime.powerState"], values.get("config.managedBy")
-    cards = devices.cards(hardware)
+    cards = devices.cards(all_devices)
     product = values.get("summary.config.product")
     return Network(
         ways={name: True for card in cards for name in ways(card.key, card.connection, power)},
         adapters={card.key: Adapter(label=card.label, mac=card.mac, network=card.network) for card in cards},
-        direct=devices.direct(hardware),
+        direct=devices.direct(all_devices),
         power=power,
         host=values["runtime.connectionState"],
         template=values.get("config.template", False),

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from quarantine.action import Action, Check, Identity, Parser, Poll, Provider, Verdict
 from quarantine.config import Secret
-from quarantine.errors import Gone, QuarantineError, Unreachable
+from quarantine.errors import Gone, QuarantineError, Unreachable, Unsupported
 from quarantine.model import Resource, Value
 from quarantine_vmware import machine
 from quarantine_vmware.alarms import ALARMS
@@ -120,7 +120,7 @@ class Vmware(Provider):
             raise Gone(f"{resource}: machine {moid} is in datacenter {place!r}")
         uid = found.get("config.instanceUuid")
         if not uid:
-            raise Unreachable(f"{resource}: the vCenter does not know its configuration now: look at its host")
+            raise Unsupported(f"{resource}: the vCenter does not know its configuration now: look at its host")
         names = {field.key: field.name for field in found.get("availableField") or ()}
         tags = {names.get(item.key, str(item.key)): item.value for item in found.get("customValue") or ()}
         scope = f"{cloud.vcenter}/{place}"

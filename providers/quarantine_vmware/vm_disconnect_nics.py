@@ -40,10 +40,14 @@ class VmDisconnectNics(Action[VmwareCloud, Network]):
             return
         if now.reconfiguring:
             raise Pending(f"{resource} is being reconfigured: task {now.reconfiguring} has to end first")
-        # A release overwrites nobody's change. A containment does not wait for whoever is writing.
-        version = now.version if loosens(now, target) else None
         cloud.change(
-            EDIT, "VirtualMachine.ReconfigVM_Task", machine=now.machine, adapters=adapters, version=version or None
+            EDIT,
+            "VirtualMachine.ReconfigVM_Task",
+            machine=now.machine,
+            hardware=machine.hardware(cloud, now.machine),  # now: a port group that was just changed stays changed
+            adapters=adapters,
+            # A release overwrites nobody's change. A containment does not wait for whoever is writing.
+            version=now.version or None if loosens(now, target) else None,
         )
 
     def refusal(self, before: Network) -> Refusal | None:

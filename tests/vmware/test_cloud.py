@@ -78,7 +78,8 @@ def read(cloud: Cloud, machine: Machine, path: str = "name") -> Any:
 
 
 def cut(cloud: Cloud, machine: Machine, version: str | None = None) -> Receipt:
-    return cloud.change(EDIT, RECONFIGURE, machine=machine.moid, adapters=CUT, version=version)
+    hardware = read(cloud, machine, "config.hardware.device")
+    return cloud.change(EDIT, RECONFIGURE, machine=machine.moid, hardware=hardware, adapters=CUT, version=version)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def test_a_machine_that_is_gone(cloud: VmwareCloud, changing: VmwareCloud, machi
     with pytest.raises(Gone, match="ManagedObjectNotFound"):
         read(cloud, machine)
     with pytest.raises(Gone):
-        cut(changing, machine)
+        changing.change(EDIT, RECONFIGURE, machine=machine.moid, hardware=[], adapters={}, version=None)
 
 
 def test_an_adapter_that_went_between_look_and_act_was_not_acted_on(changing: VmwareCloud, machine: Machine) -> None:

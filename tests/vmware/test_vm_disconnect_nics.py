@@ -300,6 +300,17 @@ def test_a_machine_that_is_gone(vcsim: Vcsim, disconnect: Disconnect) -> None:
         setting.action.observe(setting.cloud, setting.resource)
 
 
+def test_a_machine_that_is_hidden_from_us_is_not_taken_for_gone(vcsim: Vcsim, disconnect: Disconnect) -> None:
+    """To a search they are the same. Gone would close the case, with the machine still cut off."""
+    machine = vcsim.machine(on=False)
+    setting = disconnect(machine)
+    machine.destroy()
+    vcsim.set(privileges={USER: [EDIT, CONNECT]})
+    for named in (setting.resource, resource(machine, uid=None)):
+        with pytest.raises(Denied, match="may be gone, or hidden"):
+            setting.action.observe(setting.cloud, named)
+
+
 def test_another_machine_of_the_same_name_is_left_alone(vcsim: Vcsim, disconnect: Disconnect) -> None:
     machine = vcsim.machine(on=False)
     setting = disconnect(machine)
