@@ -127,6 +127,16 @@ class Vcsim:
             self._open[user] = service
         return self._open[user]
 
+    def sessions(self, user: str = USER) -> list[str]:
+        """The keys of the sessions that a user has open."""
+        manager = self.client().content.sessionManager
+        return [session.key for session in manager.sessionList if session.userName == user]
+
+    def end_sessions(self, user: str = USER) -> None:
+        """As when they have been idle for too long."""
+        if keys := self.sessions(user):
+            self.client().content.sessionManager.TerminateSession(sessionId=keys)
+
     def find(self, name: str) -> Any:
         """The virtual machine of that name, as a pyVmomi object."""
         content = self.client().content

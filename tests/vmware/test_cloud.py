@@ -150,32 +150,22 @@ def test_a_task_that_was_cancelled_is_a_conflict(vcsim: Vcsim, changing: VmwareC
 @pytest.fixture
 def alone(vcsim: Vcsim) -> None:
     """No session of another test is left."""
-    end_our_sessions(vcsim)
-
-
-def end_our_sessions(vcsim: Vcsim) -> None:
-    if keys := sessions(vcsim):
-        vcsim.client().content.sessionManager.TerminateSession(sessionId=keys)
-
-
-def sessions(vcsim: Vcsim) -> list[str]:
-    return [one.key for one in vcsim.client().content.sessionManager.sessionList if one.userName == USER]
+    vcsim.end_sessions()
 
 
 def test_a_read_in_a_session_that_has_ended_logs_in_again(
     alone: None, vcsim: Vcsim, cloud: VmwareCloud, machine: Machine
 ) -> None:
     read(cloud, machine)
-    end_our_sessions(vcsim)
+    vcsim.end_sessions()
     assert read(cloud, machine) == machine.name
-    assert len(sessions(vcsim)) == 1
+    assert len(vcsim.sessions()) == 1
 
 
 def test_a_change_in_one_was_certainly_not_made_and_is_not_repeated(
     vcsim: Vcsim, through: VmwareCloud, broken: FaultProxy, machine: Machine
 ) -> None:
     read(through, machine)
-    keys = sessions(vcsim)
     held = broken.hold(asks("ReconfigVM_Task"))
     failures: list[Exception] = []
 
@@ -188,7 +178,7 @@ def test_a_change_in_one_was_certainly_not_made_and_is_not_repeated(
     sender = threading.Thread(target=change)
     sender.start()
     held.wait_reached()
-    vcsim.client().content.sessionManager.TerminateSession(sessionId=keys)
+    vcsim.end_sessions()
     held.let_go()
     sender.join()
     assert [type(failure) for failure in failures] == [Transient]
@@ -202,7 +192,7 @@ def test_one_session_serves_one_call_after_the_other(
 ) -> None:
     for _ in range(5):
         read(cloud, machine)
-    assert len(sessions(vcsim)) == 1
+    assert len(vcsim.sessions()) == 1
 
 
 def test_calls_at_the_same_time_have_sessions_of_their_own(
@@ -214,7 +204,7 @@ def test_calls_at_the_same_time_have_sessions_of_their_own(
     first.start()
     held.wait_reached()
     assert read(through, machine) == machine.name, "it does not wait for the other one's answer"
-    assert len(sessions(vcsim)) == 2
+    assert len(vcsim.sessions()) == 2
     held.let_go()
     first.join()
     assert names == [machine.name]
@@ -224,7 +214,7 @@ def test_at_the_end_every_session_is_logged_out(alone: None, vcsim: Vcsim, made:
     provider = made()
     read(provider.connect(VCENTER), machine)
     provider.close()
-    assert sessions(vcsim) == []
+    assert vcsim.sessions() == []
     assert read(provider.connect(VCENTER), machine) == machine.name, "and it may be used again"
 
 
@@ -253,7 +243,7 @@ def test_another_certificate_than_the_pinned_one_gets_no_password(alone: None, v
     pool = Sessions(Address(vcsim.url, USER, PASSWORD.encode, thumbprint="ab" * 32))
     with pytest.raises(Unreachable, match="SHA-256"):
         VmwareCloud(VCENTER, pool).read(READ, "ServiceInstance.RetrieveServiceContent")
-    assert sessions(vcsim) == []
+    assert vcsim.sessions() == []
 
 
 def test_a_certificate_that_an_authority_signed_does_not_replace_the_pinned_one(vcsim: Vcsim) -> None:
