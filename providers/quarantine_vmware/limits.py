@@ -14,7 +14,8 @@ AGENT_MANAGER: Final = "com.vmware.vim.eam"
 """The extension that owns vSphere Cluster Services and other agent machines (vSphere ESX Agent Manager)."""
 _CLUSTER_SERVICES: Final = re.compile(r"vCLS[ -].+")
 _CONTROL_PLANE: Final = ("vcenter server", "nsx manager", "nsx-t manager", "nsx unified appliance")
-"""In the product name of an appliance's vApp properties."""
+"""In the product name of an appliance's vApp properties: as they read from memory, no list is documented. Whatever must
+not be cut off belongs into `guards.protected` all the same."""
 
 
 def refusal(before: Network) -> Refusal | None:
