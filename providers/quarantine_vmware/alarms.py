@@ -1,5 +1,7 @@
 """The alarms of machines that are triggered now. A vCenter's root folder has those of everything below it."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -14,21 +16,37 @@ from quarantine_vmware.findings import SEVERITIES, TRIGGERED, finding_id
 
 
 def alarms(cloud: VmwareCloud, scope: str, now: datetime, cursor: str | None) -> tuple[list[Finding], str | None]:  # noqa: ARG001
-    """Seen is when it was triggered: an alarm stays red until something clears it, and may be old. One that somebody
-    has acknowledged is being looked at, so it is not active any more.
+    """Those that were triggered, or got another status, since the last poll; the first one has all of them.
+
+    An alarm stays red until something clears it. Told again and again, it would contain the machine once more right
+    after a person has released it. Seen is when it was triggered. One that somebody has acknowledged is being looked
+    at, so it is not active any more.
     """
     root: Vcenter = cloud.read(READ, "ServiceInstance.RetrieveServiceContent")
     place = scope.partition("/")[2]
+    states = {_triggering(state): state for state in _one(cloud, "Folder", root.root, "triggeredAlarmState") or ()}
+    told = set(json.loads(cursor)) if cursor else set()
     found = []
-    for state in _one(cloud, "Folder", root.root, "triggeredAlarmState") or ():
-        if type(state.entity).__name__.endswith("VirtualMachine") and str(state.overallStatus) in TRIGGERED:
-            try:
-                finding = _finding(cloud, state)
-            except Gone:
-                continue  # the machine, or the alarm, went meanwhile
-            if place in ("", finding.resource.area):
-                found.append(finding)
-    return found, cursor
+    for triggering, state in states.items():
+        if triggering in told or not _machine_is_in_trouble(state):
+            continue
+        try:
+            finding = _finding(cloud, state)
+        except Gone:
+            continue  # the machine, or the alarm, went meanwhile
+        if place in ("", finding.resource.area):
+            found.append(finding)
+    return found, json.dumps(sorted(states))
+
+
+def _triggering(state: Any) -> str:
+    """One triggering of one alarm of one object; short, because the cursor has those of all."""
+    when = [state.alarm._GetMoId(), state.entity._GetMoId(), state.time.isoformat(), str(state.overallStatus)]
+    return hashlib.sha256(json.dumps(when).encode()).hexdigest()[:16]
+
+
+def _machine_is_in_trouble(state: Any) -> bool:
+    return type(state.entity).__name__.endswith("VirtualMachine") and str(state.overallStatus) in TRIGGERED
 
 
 def _finding(cloud: VmwareCloud, state: Any) -> Finding:

@@ -133,6 +133,22 @@ def test_a_machine_is_not_contained_before_its_task_has_ended(machine: Machine, 
     assert set(machine.flags().values()) == {NONE}
 
 
+def test_an_alarm_that_is_red_is_found_by_the_clock_too(machine: Machine, on_vmware: Start, vcsim: Vcsim) -> None:
+    schedule = {"poll": "vmware:alarms", "scope": "berlin/DC0", "every": "1s", "playbook": "disconnect-vm"}
+    product = on_vmware(guards={"mode": "auto"}, schedules={"alarms": schedule})
+    vcsim.post_event(machine, "fatal")
+    try:
+        case = product.wait(product.only_case().id, Status.CONTAINED)
+        assert case.resource.id == machine.moid and set(machine.flags().values()) == {NONE}
+        product.say("case", "release", case.id, "--no-wait")
+        product.wait(case.id, Status.CLOSED)
+        polls = product.log().count('"event": "polled"')
+        until(lambda: product.log().count('"event": "polled"') >= polls + 3, seconds=30)
+        assert len(product.cases()) == 1, "who releases it is not overruled by the alarm that is still red"
+    finally:
+        vcsim.post_event(machine, "success")
+
+
 @pytest.fixture
 def proxy(vcsim: Vcsim) -> Iterator[FaultProxy]:
     with FaultProxy(vcsim.url, vcsim.ca_file) as proxy:

@@ -12,6 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -136,6 +137,13 @@ class Vcsim:
         """As when they have been idle for too long."""
         if keys := self.sessions(user):
             self.client().content.sessionManager.TerminateSession(sessionId=keys)
+
+    def post_event(self, machine: "Machine", event: str) -> None:
+        """`failure` turns the alarm "vcsim VM Alarm" of the machine yellow, `fatal` red; `success` clears it."""
+        vim = _vim()
+        kinds = {"eventTypeId": f"vcsim.vm.{event}", "objectType": vim.VirtualMachine, "objectId": machine.moid}
+        posted = vim.event.EventEx(createdTime=datetime.now(UTC), key=1, chainId=1, userName="sensor", **kinds)
+        self.client().content.eventManager.PostEvent(eventToPost=posted)
 
     def find(self, name: str) -> Any:
         """The virtual machine of that name, as a pyVmomi object."""
