@@ -116,7 +116,8 @@ def _no_session(error: Exception, vcenter: str) -> ProviderError:
 
 def translate(error: BaseException, call: str, changes: bool) -> ProviderError:
     """One fault or broken connection as one of our errors, by type. For a change, what is not certain is Unknown."""
-    text = f"{call}: {_name(error)}: {getattr(error, 'msg', None) or error}"[:800]
+    said = getattr(error, "msg", str(error))  # a fault as text is a dump of all of its fields
+    text = f"{call}: {_name(error)}{': ' if said else ''}{said or ''}"[:500]
     known = (FAULTS[name] for name in map(_short, type(error).__mro__) if name in FAULTS)
     ours = next(known, Unknown)
     if ours is Unknown and not changes:

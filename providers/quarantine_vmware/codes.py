@@ -22,10 +22,7 @@ _FAULTS: Final[dict[type[ProviderError], tuple[str, ...]]] = {
     Denied: ("NoPermission", "RestrictedVersion", "RestrictedByAdministrator"),
     Unreachable: ("InvalidLogin", "NoClientCertificate", "PasswordExpired"),
     Gone: ("ManagedObjectNotFound",),
-    Conflict: (
-        "ConcurrentAccess",  # the changeVersion that we sent is not the latest
-        "RequestCanceled",  # somebody cancelled our task
-    ),
+    Conflict: ("ConcurrentAccess",),  # the changeVersion that we sent is not the latest
     Unsupported: (
         "InvalidState",
         "InvalidType",
@@ -37,7 +34,16 @@ _FAULTS: Final[dict[type[ProviderError], tuple[str, ...]]] = {
         "VmConfigFault",
         "MethodDisabled",
     ),
-    # The host did not answer the vCenter, or something broke inside: it may have happened.
-    Unknown: ("HostCommunication", "Timedout", "SystemError", "RuntimeFault", "VimFault", "MethodFault"),
+    # A person cancelled the task, who is not to be overruled; the host did not answer the vCenter; something broke
+    # inside: it may have happened.
+    Unknown: (
+        "RequestCanceled",
+        "HostCommunication",
+        "Timedout",
+        "SystemError",
+        "RuntimeFault",
+        "VimFault",
+        "MethodFault",
+    ),
 }
 FAULTS: Final[dict[str, type[ProviderError]]] = {fault: ours for ours, faults in _FAULTS.items() for fault in faults}

@@ -134,12 +134,14 @@ def test_a_task_that_nobody_knows_any_more_has_ended(cloud: VmwareCloud) -> None
     assert cloud.running("task-99999999") is False
 
 
-def test_a_task_that_was_cancelled_is_a_conflict(vcsim: Vcsim, changing: VmwareCloud, machine: Machine) -> None:
+def test_a_task_that_somebody_cancelled_is_not_simply_started_again(
+    vcsim: Vcsim, changing: VmwareCloud, machine: Machine
+) -> None:
     with vcsim.holding():
         receipt = cut(changing, machine)
         (task,) = [task for task in machine.vm.recentTask if task._moId == receipt.operation]
         task.CancelTask()
-        with pytest.raises(Conflict, match="RequestCanceled"):
+        with pytest.raises(Unknown, match="RequestCanceled"):
             changing.running(receipt.operation or "")
     until(lambda: machine.flags() == {4000: NONE})  # the simulator goes on all the same
 
@@ -327,7 +329,7 @@ def fault(name: str, **fields: Any) -> Exception:
         ("InvalidLogin", Unreachable, Unreachable),
         ("ManagedObjectNotFound", Gone, Gone),
         ("ConcurrentAccess", Conflict, Conflict),
-        ("RequestCanceled", Conflict, Conflict),
+        ("RequestCanceled", Transient, Unknown),
         ("TaskInProgress", Transient, Transient),
         ("ResourceInUse", Transient, Transient),
         ("HostNotConnected", Transient, Transient),
