@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SDKS = {"boto3", "botocore", "kubernetes", "azure", "urllib3", "requests", "docker", "pyVmomi", "http"}
 MODULES = sorted([*ROOT.glob("quarantine/**/*.py"), *ROOT.glob("providers/**/*.py")])
-CONNECTS = {"clients.py", "cloud.py", "codes.py", "session.py"}
-"""Where an SDK may be imported: a provider's connection, its clients, its error codes."""
+CONNECTS = {"calls.py", "clients.py", "cloud.py", "codes.py", "devices.py", "session.py"}
+"""Where an SDK may be imported: a provider's connection, its clients, its calls, its error codes, its types."""
 READS = {"read", "read_or_absent", "identity"}
 """What a connection offers besides `change`; each ends in `Cloud.read`."""
 PLAYS_THE_CUSTOMER = {"demo_cloud.py", "demo_story.py"}
@@ -50,6 +50,21 @@ def test_the_door_behind_the_gate_is_opened_by_the_gate_alone(path: Path) -> Non
         assert all(ast.unparse(node) == "super().invoke(ctx)" for node in opens)
     else:
         assert opens == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_sdk_that_is_imported_late_is_imported_there_too(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    late = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "sdk"]
+    assert not late or (path.parts[-3] == "providers" and path.name in CONNECTS)
+
+
+def test_what_a_vcenter_s_objects_can_do_is_called_in_one_module() -> None:
+    """A reference in pyVmomi's data is alive: its methods, in capitals, go to the vCenter around the gate."""
+    for path in ROOT.glob("providers/quarantine_vmware/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr[0].isupper():
+                assert path.name in {"calls.py", "session.py"}, f"{path.name}: {ast.unparse(node)[:80]}"
 
 
 def test_only_the_engine_gives_a_cloud_a_gate() -> None:
