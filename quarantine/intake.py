@@ -103,10 +103,15 @@ class Intake:
             return self._repeat(last.id, finding, by)
         if last is not None and last.outcome in STICKY:
             return Result(Fate.IGNORED, f"case {last.id} answered it: {last.outcome}", last.id)
+        if last is not None and last.false_positive:
+            return Result(Fate.IGNORED, f"case {last.id} found it to be a false positive", last.id)
+        if last is not None and finding.seen_at <= last.updated_at:
+            return Result(Fate.IGNORED, f"case {last.id} closed after this was last seen: {last.outcome}", last.id)
         chosen = playbook or self._matcher.answer(finding)
         if chosen is None:
             return Result(Fate.IGNORED, "no playbook answers it. Why: quarantine explain")
-        opened = Opened(finding=finding, playbook=chosen.name, playbook_digest=chosen.digest)
+        after = "" if last is None else last.id
+        opened = Opened(finding=finding, playbook=chosen.name, playbook_digest=chosen.digest, after=after)
         try:
             case = self._store.open(opened, by=by, at=self._clock())
         except Moved:

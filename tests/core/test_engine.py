@@ -11,6 +11,7 @@ import pytest
 from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, Status
 from quarantine.config import Approvals, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Misused
+from quarantine.intake import Fate
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
 from tests.core.bench import Bench, settings
@@ -814,3 +815,30 @@ def test_what_was_allowed_long_ago_is_judged_again_before_the_first_change(bench
     assert (moved.status, moved.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
     assert bench.changes() == []
     assert bench.store.load(case.id).failed is False, "a stop is not a failure of the playbook"
+
+
+# -- findings that come back -----------------------------------------------------------------------------------------
+
+
+def test_an_old_sighting_does_not_overrule_a_release(bench: Bench) -> None:
+    resource = bench.machine()
+    case = bench.settle(bench.open(resource, "close"))
+    seen = case.finding.seen_at
+    bench.clock.turn(timedelta(minutes=1))
+    bench.desk.release(case.id, "local:ann")
+    bench.settle(case)
+    repeated = bench.intake.link(case.finding.model_copy(update={"seen_at": seen}), "source:detector")
+    assert (repeated.fate, repeated.case) == (Fate.IGNORED, case.id)
+    bench.clock.turn(timedelta(minutes=1))
+    again = bench.intake.link(case.finding.model_copy(update={"seen_at": bench.clock()}), "source:detector")
+    assert again.fate is Fate.LINKED and again.case is not None
+    assert bench.store.load(again.case).after == case.id
+
+
+def test_a_false_positive_sticks(bench: Bench) -> None:
+    case = contained(bench, "close")
+    bench.desk.release(case.id, "local:ann", "our own scanner", false_positive=True)
+    bench.settle(case)
+    bench.clock.turn(timedelta(minutes=1))
+    again = bench.intake.link(case.finding.model_copy(update={"seen_at": bench.clock()}), "source:detector")
+    assert again.fate is Fate.IGNORED and "false positive" in again.sentence
