@@ -11,11 +11,12 @@ import pytest
 
 from tests.testbed.aws import Moto
 from tests.testbed.controlplane import ControlPlane
+from tests.testbed.dockerd import Dockerd
 from tests.testbed.missing import Missing, need
 from tests.testbed.postgres import Postgres
 from tests.testbed.proxy import FaultProxy
 
-Server = TypeVar("Server", ControlPlane, Moto, Postgres)
+Server = TypeVar("Server", ControlPlane, Dockerd, Moto, Postgres)
 
 
 def _running(stack: ExitStack, server: Server) -> Server:
@@ -31,6 +32,13 @@ def control_plane() -> Iterator[ControlPlane]:
     """One for all tests: give each test a namespace of its own."""
     with ExitStack() as stack:
         yield _running(stack, ControlPlane())
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[Dockerd]:
+    """One for all tests: give containers and networks `unique` names."""
+    with ExitStack() as stack:
+        yield _running(stack, Dockerd())
 
 
 @pytest.fixture(scope="session")

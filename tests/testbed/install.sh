@@ -13,3 +13,14 @@ else
   echo "Go is not installed: tests on a real kube-apiserver and on vcsim will be skipped. See https://go.dev/doc/install" >&2
   [ "${STRICT:-}" != 1 ] || exit 1
 fi
+
+if command -v dockerd >/dev/null && command -v containerd >/dev/null && command -v iptables >/dev/null; then
+  echo "Docker: it is here."
+elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+  echo "Docker: installing Debian's; the tests start a daemon of their own ..."
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends docker.io iptables >/dev/null
+else
+  echo "Docker is not installed, and this is not root on a Debian: tests on a real dockerd will be skipped." >&2
+  [ "${STRICT:-}" != 1 ] || exit 1
+fi
