@@ -36,7 +36,7 @@ def refusal(before: ContainerIsolation) -> Refusal | None:
 
 # Sources: docs.docker.com, "docker network disconnect", "Networking overview" (container networks), "Docker Engine
 # security" (daemon attack surface), "Runtime privilege and Linux capabilities"; Engine API, NetworkConnect. What
-# becomes of ports, addresses and restarts was tried on Docker 20.10.24 and 26.1.5; tests/docker does it again.
+# becomes of ports, addresses, restarts and swarm tasks was tried on Docker 20.10.24, 26.1.5 and 29 (API 1.56).
 _ALWAYS: Final = {
     "processes-run": "Its processes run on, with their memory, files and secrets, and can still destroy what they"
     " can write to.",

@@ -1,4 +1,6 @@
 import pytest
+from requests import exceptions
+from urllib3.exceptions import ProtocolError
 
 from quarantine.action import Mark
 from quarantine.errors import (
@@ -56,7 +58,7 @@ def test_a_network_that_is_not_there_is_a_conflict_and_not_the_container_gone(st
 
 
 def test_to_connect_twice_is_denied_and_to_disconnect_twice_unknown(stage: Stage, cloud: DockerCloud) -> None:
-    """As Docker 20.10 to 29 answer it: 403, and 500."""
+    """As Docker 20.10, 26 and 29 answer it: 403, and 500."""
     front = stage.network("front")
     web = stage.container("web", front)
     with pytest.raises(Denied, match="already exists"):
@@ -186,6 +188,46 @@ def test_a_daemon_that_is_not_there_is_unreachable(url: str) -> None:
         with pytest.raises(Unreachable, match="Docker host 'web-1'") as on_changing:
             disconnect(cloud)
         del on_reading, on_changing
+
+
+class Client:
+    """What the SDK does where this machine cannot: our tests are root."""
+
+    base_url = "http+docker://localhost"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.sent = 0
+
+    def request(self, *words: object, **settings: object) -> None:
+        self.sent += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("cause", "on_read", "on_change"),
+    [
+        (PermissionError(13, "Permission denied"), Denied, Denied),
+        (FileNotFoundError(2, "No such file or directory"), Unreachable, Unreachable),
+        (ConnectionRefusedError(111, "Connection refused"), Unreachable, Unreachable),
+        (ConnectionResetError(104, "Connection reset by peer"), Transient, Unknown),
+        (BrokenPipeError(32, "Broken pipe"), Transient, Unknown),
+    ],
+)
+def test_an_error_of_the_socket_is_told_from_one_after_the_request_left(
+    cause: OSError, on_read: type[ProviderError], on_change: type[ProviderError]
+) -> None:
+    error = exceptions.ConnectionError(ProtocolError("Connection aborted.", cause))
+    client = Client(error)
+    with pytest.raises(on_read) as told:
+        DockerCloud("web-1", client).read(INFO, INFO)
+    assert type(told.value) is on_read
+    assert client.sent == (READ_TRIES if on_read is Transient else 1)
+    cloud, client.sent = DockerCloud("web-1", client), 0
+    cloud._spoken["api"] = (1, 41)
+    with pytest.raises(on_change) as told:
+        disconnect(cloud)
+    assert type(told.value) is on_change and client.sent == 1
 
 
 # --- names ---------------------------------------------------------------------------------------------------------
