@@ -74,7 +74,9 @@ def isolation_of(cloud: DockerCloud, container: Mapping[str, Any]) -> ContainerI
 
 def _id_of(cloud: DockerCloud, network: str, raw: Mapping[str, Any]) -> str:
     """A container that was connected while it was stopped may have only the network's name."""
-    if network == DEFAULT_BRIDGE or raw.get("NetworkID"):
-        return network if network == DEFAULT_BRIDGE else str(raw["NetworkID"])
+    if network == DEFAULT_BRIDGE:
+        return network
+    if raw.get("NetworkID"):
+        return str(raw["NetworkID"])
     found = find_network(cloud, network)
     return "" if found is None else str(found["Id"])

@@ -1,11 +1,12 @@
 """Disconnects one container from all of its networks, and leaves it running."""
 
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from quarantine.action import Absence, Action, Caveat, Refusal, State
 from quarantine.errors import Conflict, Unsupported
 from quarantine.model import Resource
-from quarantine_docker.cloud import INSPECT, LIST, NETWORK, DockerCloud
+from quarantine_docker.cloud import CONNECT_SECONDS, INSPECT, LIST, NETWORK, DockerCloud
 from quarantine_docker.container import get_container, isolation_of
 from quarantine_docker.isolation import ContainerIsolation, Endpoint, Namespace, in_order, only_stopped, wishes_for
 from quarantine_docker.limits import caveats, refusal
@@ -24,6 +25,8 @@ class ContainerIsolate(Action[DockerCloud, ContainerIsolation]):
     name: ClassVar[str] = "docker:container-isolate"
     resource: ClassVar[str] = "docker:container"
     state: ClassVar[type[State]] = ContainerIsolation
+    late_within: ClassVar[timedelta] = timedelta(seconds=2 * CONNECT_SECONDS)
+    """A request leaves within the time-out of its connection, or never; Docker has no conditions that refuse it."""
 
     def permissions(self) -> tuple[str, ...]:
         return INSPECT, LIST, NETWORK, DISCONNECT, CONNECT

@@ -181,6 +181,19 @@ def test_a_network_that_is_gone_is_reported_and_nothing_is_changed(
     assert stage.daemon.networks(web) == {}
 
 
+def test_a_network_that_is_called_like_the_id_of_the_one_that_is_gone_is_not_taken_for_it(
+    stage: Stage, cloud: DockerCloud
+) -> None:
+    front = stage.network("front")
+    setting = isolate(stage, cloud, stage.container("web", front))
+    before = contain(setting)
+    stage.daemon.client.remove_network(front)
+    stage.networks.append(before.endpoints[front].network)
+    stage.daemon.network(before.endpoints[front].network)
+    with pytest.raises(Unsupported, match="was removed meanwhile"):
+        release(setting, before)
+
+
 def test_what_a_person_connected_by_hand_meanwhile_stays_as_it_is(stage: Stage, cloud: DockerCloud) -> None:
     front = stage.network("front")
     web = stage.container("web", front, endpoint={"Aliases": ["www"]})
