@@ -7,6 +7,7 @@ Requests and answers are raw JSON.
 
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -109,9 +110,10 @@ class DockerCloud(Cloud):
                     headers={"User-Agent": f"{AGENT} case/{self._mark.case}" if self._mark else AGENT},
                     timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                     allow_redirects=False,
+                    verify=self._client.verify,  # else $REQUESTS_CA_BUNDLE goes before `tls`
                 )
             except exceptions.RequestException as error:
-                _never_sent(error, where)
+                _never_sent(error, where, reading)
                 if not reading:
                     raise Unknown(f"{where}: no answer: {error}") from error
                 if not remaining or isinstance(error, exceptions.Timeout):
@@ -136,19 +138,24 @@ def _about(path: str, body: Mapping[str, Any]) -> str:
     return f"{kind.removesuffix('s')} {verb}: {name[:12]}, container {str(body.get('Container', ''))[:12]}"
 
 
-def _never_sent(error: Exception, where: str) -> None:
-    """Raises where it is certain that no request left: there was no connection to send it on."""
+def _never_sent(error: Exception, where: str, reading: bool) -> None:
+    """Raises where it is certain that no request left: there was no connection to send it on, or none to be trusted."""
     from requests import exceptions
     from urllib3.exceptions import NewConnectionError
 
     causes = tuple(_causes(error))
     if any(isinstance(cause, PermissionError) for cause in causes):
         raise Denied(f"{where}: no permission to open the socket: add our user to its group (docker)") from error
-    missing = (FileNotFoundError, ConnectionRefusedError, NewConnectionError)
-    if isinstance(error, exceptions.ConnectTimeout | exceptions.ProxyError | exceptions.SSLError) or any(
-        isinstance(cause, missing) for cause in causes
-    ):
-        raise Unreachable(f"{where}: no connection: {error}. Is the daemon running, is `url` right?") from error
+    certain: tuple[type[BaseException], ...] = (
+        *(exceptions.ConnectTimeout, exceptions.ProxyError, NewConnectionError),
+        *(FileNotFoundError, ConnectionRefusedError, ssl.SSLCertVerificationError),
+    )
+    if reading:  # of a change, TLS may have broken after the daemon had it
+        certain = (*certain, exceptions.SSLError)
+    if any(isinstance(cause, certain) for cause in causes):
+        raise Unreachable(
+            f"{where}: no connection: {error}. Is the daemon running, are `url` and `tls` right?"
+        ) from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

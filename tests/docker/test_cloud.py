@@ -1,3 +1,7 @@
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from requests import exceptions
 from urllib3.exceptions import ProtocolError
@@ -18,8 +22,11 @@ from quarantine.testing.contract import CountingGate
 from quarantine_docker import cloud as translation
 from quarantine_docker.cloud import INFO, INSPECT, LIST, NETWORK, READ_TRIES, READS, VERSION, DockerCloud
 from quarantine_docker.container_isolate import CONNECT, DISCONNECT
+from quarantine_docker.session import Host, Tls, open_client
 from tests.docker.conftest import Stage, connection, leaking
 from tests.testbed.call import Call
+from tests.testbed.certificates import write_server_certificate
+from tests.testbed.dockerd import Dockerd, TcpDoor
 from tests.testbed.process import free_port
 from tests.testbed.proxy import FaultProxy
 
@@ -190,10 +197,50 @@ def test_a_daemon_that_is_not_there_is_unreachable(url: str) -> None:
         del on_reading, on_changing
 
 
+@pytest.fixture
+def secure(dockerd: Dockerd, tmp_path: Path) -> Iterator[str]:
+    """The URL of the daemon behind TLS; `tmp_path` has certificates that it takes."""
+    write_server_certificate(tmp_path)
+    with TcpDoor(dockerd.socket, tmp_path) as door:
+        yield door.url.replace("http:", "tcp:")
+
+
+def with_certificates(url: str, folder: Path) -> DockerCloud:
+    tls = Tls(ca=folder / "ca.crt", cert=folder / "server.crt", key=folder / "server.key")
+    return DockerCloud("web-1", open_client("web-1", Host(url=url, tls=tls)))
+
+
+def test_over_tls_both_sides_show_certificates(
+    dockerd: Dockerd, secure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (other := tmp_path / "machine").mkdir()
+    write_server_certificate(other)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other / "ca.crt"))  # what the machine trusts for other things
+    assert with_certificates(secure, tmp_path).read(INFO, INFO)["ID"] == dockerd.client.info()["ID"]
+
+
+def test_a_daemon_of_another_authority_is_told_nothing(secure: str, tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    write_server_certificate(tmp_path / "others")
+    cloud = with_certificates(secure, tmp_path / "others")
+    cloud._spoken["api"] = (1, 41)
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        disconnect(cloud)
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        cloud.read(INFO, INFO)
+
+
+def test_without_our_certificate_the_daemon_does_not_answer(secure: str) -> None:
+    with pytest.raises(ProviderError) as told:
+        connection(secure).read(INFO, INFO)
+    assert type(told.value) in (Transient, Unreachable)
+
+
 class Client:
     """What the SDK does where this machine cannot: our tests are root."""
 
     base_url = "http+docker://localhost"
+    verify = True
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -212,13 +259,14 @@ class Client:
         (ConnectionRefusedError(111, "Connection refused"), Unreachable, Unreachable),
         (ConnectionResetError(104, "Connection reset by peer"), Transient, Unknown),
         (BrokenPipeError(32, "Broken pipe"), Transient, Unknown),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Unreachable, Unknown),
     ],
 )
 def test_an_error_of_the_socket_is_told_from_one_after_the_request_left(
     cause: OSError, on_read: type[ProviderError], on_change: type[ProviderError]
 ) -> None:
-    error = exceptions.ConnectionError(ProtocolError("Connection aborted.", cause))
-    client = Client(error)
+    broken_off = exceptions.SSLError if isinstance(cause, ssl.SSLError) else exceptions.ConnectionError
+    client = Client(broken_off(ProtocolError("Connection aborted.", cause)))
     with pytest.raises(on_read) as told:
         DockerCloud("web-1", client).read(INFO, INFO)
     assert type(told.value) is on_read

@@ -4,15 +4,17 @@ Docker are left alone, and all of it dies with the test. There are no registries
 
 import io
 import os
+import select
 import shutil
 import signal
 import socket
+import ssl
 import tarfile
 import tempfile
 import threading
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -196,10 +198,17 @@ def _image(box: Path) -> bytes:
 
 
 class TcpDoor:
-    """Lets clients of a TCP port in at a unix socket: a proxy stands in front of a daemon with it."""
+    """Lets clients of a TCP port in at a unix socket. With a folder of certificates, over TLS, and only those that show
+    one of its authority, as `dockerd --tlsverify` does.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, certificates: Path | None = None) -> None:
         self._path = path
+        self._tls: ssl.SSLContext | None = None
+        if certificates is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates / "ca.crt"))
+            self._tls.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+            self._tls.verify_mode = ssl.CERT_REQUIRED
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -220,24 +229,20 @@ class TcpDoor:
             threading.Thread(target=self._let_in, args=(outside,), daemon=True).start()
 
     def _let_in(self, outside: socket.socket) -> None:
-        with outside, socket.socket(socket.AF_UNIX) as inside:
-            try:
-                inside.connect(str(self._path))
-            except OSError:
-                return
-            back = threading.Thread(target=_pour, args=(inside, outside), daemon=True)
-            back.start()
-            _pour(outside, inside)
-            back.join()
-
-
-def _pour(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):
-        while data := one.recv(65536):
-            other.sendall(data)
-    for each in (one, other):
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError), ExitStack() as stack:
+            stack.enter_context(outside)
+            if self._tls is not None:
+                outside = stack.enter_context(self._tls.wrap_socket(outside, server_side=True))
+            inside = stack.enter_context(socket.socket(socket.AF_UNIX))
+            inside.connect(str(self._path))
+            while True:
+                for one in select.select([outside, inside], [], [])[0]:
+                    data = one.recv(65536)
+                    while isinstance(one, ssl.SSLSocket) and one.pending():
+                        data += one.recv(65536)
+                    if not data:
+                        return
+                    (inside if one is outside else outside).sendall(data)
 
 
 def unique(prefix: str) -> str:
