@@ -219,10 +219,16 @@ class Convergence:
         if isinstance(error, Transient) and turn.case.progress(step.index).attempts >= 2:
             turn.wait(self._clock() + SOON * turn.case.progress(step.index).attempts)
             return False
-        return self.reconcile(turn, step, turn.case.progress(step.index), certain=not isinstance(error, Unknown))
+        progress = turn.case.progress(step.index)
+        return self.reconcile(turn, step, progress, certain=not isinstance(error, Unknown), last=str(error))
 
-    def reconcile(self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False) -> bool:
-        """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more."""
+    def reconcile(
+        self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False, last: str = ""
+    ) -> bool:
+        """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more.
+
+        `last` is what the last try ended with, where that was just now.
+        """
         action = self.action(step)
         releasing = progress.stage in (Stage.RELEASE_INTENDED, Stage.RELEASE_APPLIED)
         target = restored(progress.release_target if releasing else progress.target, action.state)
@@ -247,7 +253,7 @@ class Convergence:
             raise Unknown(f"{step.resource} is neither as before nor as intended: somebody else changed it meanwhile")
         if progress.attempts >= MOST_ATTEMPTS:
             tried = f"{step.action} was tried {progress.attempts} times without effect"
-            raise NeedsHuman(Reason.UNKNOWN, tried)
+            raise NeedsHuman(Reason.UNKNOWN, f"{tried}; the last time: {last}" if last else tried)
         why = "what it waited for has ended" if progress.paused else "it did not happen, or not all of it"
         turn.add(Retried(step=step.index, sentence=why))
         return self._apply(turn, step, now, target)

@@ -245,6 +245,7 @@ def test_what_never_works_is_given_to_a_person_after_a_bounded_number_of_tries(b
     case = bench.settle(bench.open(bench.machine(), "isolate"))
     assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNKNOWN)
     assert bench.changes().count("machine.patch_labels") <= 6
+    assert "machine.patch_labels: no answer" in case.sentence, "the sentence that helps is the provider's"
 
 
 def test_a_denied_change_says_so_and_what_is_done_stays_done(bench: Bench) -> None:
