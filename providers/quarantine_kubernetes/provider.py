@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarantine.action import Action, Capture, Check, Identity, Parser, Provider, Verdict
+from quarantine.action import Action, Capture, Check, Grouping, Identity, Parser, Provider, Verdict
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
+from quarantine_kubernetes import pod_group
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.findings import falco
 from quarantine_kubernetes.pod import get_pod
@@ -50,6 +51,7 @@ class Kubernetes(Provider):
     actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (PodIsolate,)
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
+    groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._clusters = settings.clusters
@@ -97,7 +99,8 @@ class Kubernetes(Provider):
         yield Check(subject=f"cluster {name}", verdict=Verdict.OK, message=message)
         yield self._pinned(name, cloud)
         steps = (*self.actions, *self.captures)
-        needed = {permission: step.name for step in steps for permission in step().permissions()}
+        needed = dict.fromkeys(pod_group.PERMISSIONS, "the guard of groups")
+        needed |= {permission: step.name for step in steps for permission in step().permissions()}
         for permission, step in needed.items():
             if not _may(cloud, permission):
                 yield Check(

@@ -129,7 +129,8 @@ def test_the_doctor_says_when_it_is_another_cluster(made: Made) -> None:
 
 
 STEPS = (*Kubernetes.actions, *Kubernetes.captures)
-NEEDED = sorted({permission for step in STEPS for permission in step().permissions()})
+GROUPS = [permission for group in Kubernetes.groups.values() for permission in group.permissions]
+NEEDED = sorted({*GROUPS, *(permission for step in STEPS for permission in step().permissions())})
 
 
 def missing(provider: Kubernetes) -> set[str]:
