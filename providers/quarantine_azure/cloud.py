@@ -170,7 +170,7 @@ class _Polled:
 
 
 def _client_request_id(key: str) -> str:
-    """The activity log keeps it (httpRequest.clientRequestId). It is a GUID; so is the key of an intent, but for dashes."""
+    """The activity log keeps it (httpRequest.clientRequestId). It wants a GUID: an intent's key is one without dashes."""
     try:
         return str(UUID(key))
     except ValueError:

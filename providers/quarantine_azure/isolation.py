@@ -1,8 +1,8 @@
 """What a virtual machine in quarantine looks like: whose network security group each interface has, and what it says.
 
-    none ──> prepared ──> every interface has it ──> quarantine           prepared and quarantine deny the same;
-      ^                                                   │               quarantine has also been told to flush
-      └──────── every interface has its own again <───────┘
+    no group ──> our group stands ──> every interface has it ──> it flushes
+        ^                                                            │
+        └──────────── every interface has its own again <────────────┘
 
 Pure. One group for each machine, made for the incident: connections that are open are looked at again when a group
 begins to flush (Azure SDK, NetworkSecurityGroupPropertiesFormat.flushConnection), and one that flushes already begins
@@ -32,7 +32,6 @@ _SETTLED: Final = frozenset({"Succeeded", "Failed", "Canceled"})
 class Group(StrEnum):
     """What stands under the name that our group for a machine has."""
 
-    PREPARED = "prepared"
     QUARANTINE = "quarantine"
     ALTERED = "altered"
     """Ours, but somebody has changed its rules."""
@@ -44,6 +43,8 @@ class VmIsolation(State):
     nics: dict[str, str | None]
     """By the interface's id in lower case: the id of its group as it is written there, OURS, or None."""
     group: Group | None = None
+    flush: bool = False
+    """Our group has been told to flush, and so it is when it has reached every interface."""
     failed: Annotated[tuple[str, ...], Proof] = ()
     """Interfaces, and our group, whose last change failed: what the platform enforces there is not known."""
     uid: Annotated[str, Fact]
@@ -120,9 +121,7 @@ def standing(group: Mapping[str, Any] | None, installation: str, deny: Sequence[
     if installation_of(group) != installation:
         return Group.FOREIGN
     said = {rule.get("name"): _said(rule) for rule in group["properties"].get("securityRules") or []}
-    if said != {rule["name"]: rule["properties"] for rule in deny}:
-        return Group.ALTERED
-    return Group.QUARANTINE if _FLUSH in (group.get("tags") or {}) else Group.PREPARED
+    return Group.QUARANTINE if said == {rule["name"]: rule["properties"] for rule in deny} else Group.ALTERED
 
 
 def _said(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +152,7 @@ def seen(
     return VmIsolation(
         nics={id_: _group_of(nic, own) for id_, nic in by_id.items()},
         group=stands,
+        flush=group is not None and stands is Group.QUARANTINE and _FLUSH in (group.get("tags") or {}),
         failed=tuple(sorted(id_ for id_, thing in everything.items() if _state(thing) in ("Failed", "Canceled"))),
         uid=properties["vmId"],
         location=vm["location"],
@@ -188,12 +188,13 @@ def steps(now: VmIsolation, target: VmIsolation) -> Steps:
     }
     attach = OURS in nics.values()
     broken = any(id_.endswith(f"/{group_name(now.uid)}") for id_ in failed)
-    wanted = target.group in (Group.PREPARED, Group.QUARANTINE)
-    standing = now.group if not broken else None
+    stands = now.group is Group.QUARANTINE and not broken
+    wanted = target.group is Group.QUARANTINE
+    again = attach or (wanted and not target.flush)
     return Steps(
-        prepare=standing is not Group.PREPARED and (attach or (wanted and standing is not target.group)),
+        prepare=(not stands and (attach or wanted)) or (stands and now.flush and again),
         nics=nics,
-        flush=target.group is Group.QUARANTINE and (standing is not Group.QUARANTINE or attach),
+        flush=wanted and target.flush and (attach or not stands or not now.flush),
         delete=target.group is None and now.group is not None,
     )
 

@@ -46,15 +46,10 @@ class VmIsolate(Action[AzureCloud, VmIsolation]):
 
     def contained(self, before: VmIsolation) -> VmIsolation:
         nics = dict.fromkeys(before.nics, OURS)
-        return before.model_copy(update={"nics": nics, "group": Group.QUARANTINE, "failed": ()})
-
-    def ours(self, before: VmIsolation, now: VmIsolation) -> bool:
-        """A prepared group is one that only we make, on the way."""
-        half = now.group is Group.PREPARED
-        return super().ours(before, now.model_copy(update={"group": Group.QUARANTINE}) if half else now)
+        return before.model_copy(update={"nics": nics, "group": Group.QUARANTINE, "flush": True, "failed": ()})
 
     def apply(self, cloud: AzureCloud, resource: Resource, now: VmIsolation, target: Any) -> None:
-        """The group is prepared before the first interface gets it, flushes after the last, and goes after all."""
+        """The group stands before the first interface gets it, flushes after the last, and goes after all."""
         if isinstance(target, Absence):
             raise TypeError("isolating a machine never removes it")
         must_rest(now)
