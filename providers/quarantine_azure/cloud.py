@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from quarantine.action import Call, Cloud, Identity, Mark, Receipt, sdk
-from quarantine.errors import Denied, Gone, Transient, Unsupported
+from quarantine.errors import Conflict, Denied, Gone, ProviderError, Transient, Unsupported
 from quarantine_azure.arm_id import ArmId
 from quarantine_azure.codes import coded, content, translate
 from quarantine_azure.session import EXTRA, Session
@@ -84,8 +84,7 @@ class AzureCloud(Cloud):
         if status not in _ENDED:
             return True
         if (code := _ENDED[status]) is not None:
-            error = body.get("error") if isinstance(body.get("error"), dict) else {}
-            raise coded({"error": {"code": code, **(error or {})}}, 0, f"operation {urlsplit(operation).path}", True)
+            raise _failure(body.get("error"), code, urlsplit(operation).path)
         return False
 
     def identity(self) -> Identity:
@@ -169,8 +168,15 @@ class _Polled:
     body: Any
 
 
+def _failure(error: Any, code: str, operation: str) -> ProviderError:
+    """What an operation has failed with. What would be Transient for a request was in its way: Conflict."""
+    said = {"code": code, **error} if isinstance(error, dict) else {"code": code}
+    failure = coded({"error": said}, 0, f"operation {operation}", changes=True)
+    return Conflict(str(failure)) if isinstance(failure, Transient) else failure
+
+
 def _client_request_id(key: str) -> str:
-    """The activity log keeps it (httpRequest.clientRequestId). It wants a GUID: an intent's key is one without dashes."""
+    """The activity log keeps it (httpRequest.clientRequestId), as a GUID; so is an intent's key, but for the dashes."""
     try:
         return str(UUID(key))
     except ValueError:

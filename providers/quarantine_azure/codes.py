@@ -43,6 +43,7 @@ _CODES: Final[dict[type[ProviderError], tuple[str, ...]]] = {
         "CanceledAndSupersededDueToAnotherOperation",
         "Conflict",
         "InUseNetworkSecurityGroupCannotBeDeleted",
+        "InvalidResourceReference",
         "OperationPreempted",
         "PreconditionFailed",
         "PreconditionFailedEtagMismatch",
@@ -110,6 +111,8 @@ def coded(body: Any, status: int, call: str, changes: bool) -> ProviderError:
         ours = Transient
     said = "/".join(filter(None, codes)) or str(status)
     step = next((f"; {NEXT_STEPS[code]}" for code in codes if code in NEXT_STEPS), "")
+    if ours is Unreachable:
+        step = f". {_LOOK_AT_ACCESS}"
     return ours(f"{call}: {said}: {str(error.get('message', ''))[:500]}{step}")
 
 

@@ -68,7 +68,7 @@ class VmIsolation(State):
 
 def group_name(uid: str) -> str:
     """At most 80 characters are allowed (Azure, "Naming rules"); a vmId has 36."""
-    return f"{_PREFIX}-{uid}"
+    return f"{_PREFIX}-{uid}".lower()
 
 
 def rules(deny_imds: bool, deny_dns: bool) -> list[dict[str, Any]]:
@@ -181,11 +181,8 @@ class Steps(NamedTuple):
 def steps(now: VmIsolation, target: VmIsolation) -> Steps:
     """From wherever `now` is. An interface that somebody has detached and deleted meanwhile is nobody's concern."""
     failed = set(now.failed) - set(target.failed)
-    nics = {
-        id_: group
-        for id_, group in target.nics.items()
-        if id_ in now.nics and (now.nics[id_] != group or id_ in failed)
-    }
+    there = {id_: group for id_, group in target.nics.items() if id_ in now.nics}
+    nics = {id_: group for id_, group in there.items() if now.nics[id_] != group or id_ in failed}
     attach = OURS in nics.values()
     broken = any(id_.endswith(f"/{group_name(now.uid)}") for id_ in failed)
     stands = now.group is Group.QUARANTINE and not broken

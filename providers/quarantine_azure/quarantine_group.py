@@ -30,7 +30,10 @@ def put_group(
         raise Conflict(f"network security group {name!r} is gone, although interfaces have it: look again")
     condition: dict[str, Any] = {"only_new": True} if standing is None else {"etag": standing["etag"]}
     body = group_body(now.location, cloud.mark, deny, flush, standing)
-    _ended(_change(cloud, f"{GROUP}/write", f"put {GROUP}", id=id_of(resource, GROUP, name), body=body, **condition))
+    id_ = id_of(resource, GROUP, name)
+    receipt = _change(cloud, f"{GROUP}/write", f"put {GROUP}", id=id_, body=body, **condition)
+    if not flush:  # to flush is the last change: nothing waits for it but the verification
+        _must_end(receipt)
 
 
 def put_nic(cloud: AzureCloud, resource: Resource, now: VmIsolation, id_: str, group: str | None) -> None:
@@ -41,7 +44,7 @@ def put_nic(cloud: AzureCloud, resource: Resource, now: VmIsolation, id_: str, g
     own = id_of(resource, GROUP, group_name(now.uid))
     body = with_group(nic, own if group == OURS else group)
     permission, call = f"{NIC}/write", f"put {NIC}"
-    _ended(_change(cloud, permission, call, joins=joins(body), id=nic["id"], etag=nic["etag"], body=body))
+    _must_end(_change(cloud, permission, call, joins=joins(body), id=nic["id"], etag=nic["etag"], body=body))
 
 
 def delete_group(cloud: AzureCloud, resource: Resource, now: VmIsolation) -> None:
@@ -62,6 +65,6 @@ def _change(cloud: AzureCloud, permission: str, call: str, **arguments: Any) -> 
         raise Conflict(str(error)) from error
 
 
-def _ended(receipt: Receipt) -> None:
+def _must_end(receipt: Receipt) -> None:
     if not settled(receipt.answer):
         raise Pending(f"an operation has to end first: {receipt.operation or 'it has no address'}")

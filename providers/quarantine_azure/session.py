@@ -73,7 +73,8 @@ class Session:
         client, _ = self._client()
         request = sdk("azure.core.rest", EXTRA).HttpRequest(method, url, json=body, headers=headers)
         response = client.send_request(request, **self._options())
-        response.raise_for_status()
+        if response.status_code >= 300:
+            raise sdk("azure.core.exceptions", EXTRA).HttpResponseError(response=response)
         return response
 
     def claims(self) -> dict[str, Any]:

@@ -15,11 +15,11 @@ LOCK: Final = "Microsoft.Authorization/locks"
 
 
 def id_of(resource: Resource, kind: str, name: str) -> str:
-    """The id of something in the resource's group, in lower case. Raises Gone for what can have no id."""
+    """The id of something in the resource's group. Raises Gone for what can have no id."""
     group = resource.area
     if not segment(group) or not segment(name):
         raise Gone(f"nothing in Azure can be named {name[:80]!r} in a resource group {group[:80]!r}")
-    return f"/subscriptions/{resource.account}/resourcegroups/{group}/providers/{kind}/{name}".lower()
+    return f"/subscriptions/{resource.account}/resourceGroups/{group}/providers/{kind}/{name}"
 
 
 def get_machine(cloud: AzureCloud, resource: Resource) -> dict[str, Any]:
