@@ -25,6 +25,9 @@ def imported(tree: ast.AST) -> set[str]:
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sdk":
+            assert isinstance(node.args[0], ast.Constant), f"say which: {ast.unparse(node)}"
+            found.add(str(node.args[0].value).partition(".")[0])
     return found
 
 

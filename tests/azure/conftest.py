@@ -9,7 +9,8 @@ import pytest
 from quarantine.model import Resource
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.provider import Azure, AzureSettings
-from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm, Body
+from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm
+from tests.testbed.arm_network import Body
 
 SCOPE = f"{SUBSCRIPTION}/{GROUP.lower()}"
 ALLOW_WEB = {

@@ -29,7 +29,8 @@ from quarantine_azure.codes import coded
 from quarantine_azure.isolation import group_body, rules
 from quarantine_azure.session import Place, Session
 from tests.azure.conftest import SCOPE, Machine, provider
-from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm, Body, Request, Style, changes_of
+from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm, Request, Style, changes_of
+from tests.testbed.arm_network import Body
 from tests.testbed.process import free_port
 from tests.testbed.proxy import FaultProxy
 

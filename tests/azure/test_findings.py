@@ -17,7 +17,7 @@ VM = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/Shop-RG/providers/Microsoft.
 # The Alerts REST API, 2022-01-01, and continuous export to an Event Hub (azure-rest-api-specs,
 # examples/Alerts/GetAlertSubscriptionLocation_example.json, about a machine of ours).
 REST: dict[str, Any] = {
-    "id": f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Security/locations/westeurope/alerts/2518770965529163669_x",
+    "id": f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Security/locations/westeurope/alerts/2518770965529_x",
     "name": "2518770965529163669_F144EE95-A3E5-42DA-A279-967D115809AA",
     "type": "Microsoft.Security/Locations/alerts",
     "properties": {

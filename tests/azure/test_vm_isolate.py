@@ -15,7 +15,8 @@ from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.isolation import OURS, Group, VmIsolation, group_body, rules, standing, steps
 from quarantine_azure.vm_isolate import VmIsolate
 from tests.azure.conftest import SCOPE, Machine, make_machine
-from tests.testbed.arm import GROUP, SUBSCRIPTION, Arm, Body, Request, Style, changes_of
+from tests.testbed.arm import GROUP, SUBSCRIPTION, Arm, Request, Style, changes_of
+from tests.testbed.arm_network import Body
 
 STYLES = [
     (Style.ASYNC, Style.BOTH),
