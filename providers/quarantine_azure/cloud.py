@@ -15,7 +15,7 @@ from quarantine.action import Call, Cloud, Identity, Mark, Receipt, sdk
 from quarantine.errors import Conflict, Denied, Gone, ProviderError, Transient, Unsupported
 from quarantine_azure.arm_id import ArmId
 from quarantine_azure.codes import coded, content, translate
-from quarantine_azure.session import EXTRA, Session
+from quarantine_azure.session import Session
 
 OPERATION_READ: Final = "Microsoft.Network/locations/operations/read"
 RESULT_READ: Final = "Microsoft.Network/locations/operationResults/read"
@@ -208,7 +208,7 @@ def _naming(permission: str) -> Iterator[None]:
 
 @contextmanager
 def _translating(call: str, changes: bool) -> Iterator[None]:
-    core = sdk("azure.core.exceptions", EXTRA)
+    core = sdk("azure.core.exceptions")
     try:
         yield
     except core.AzureError as error:

@@ -21,7 +21,6 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
-from quarantine_azure.session import EXTRA
 
 _CODES: Final[dict[type[ProviderError], tuple[str, ...]]] = {
     # Another operation holds the resource, or something that it refers to. Nothing was begun.
@@ -82,7 +81,7 @@ NEXT_STEPS: Final = {
 
 def translate(error: Any, call: str, changes: bool) -> ProviderError:
     """One SDK error as one of ours, by its code or class. For a change, what is not certain is Unknown."""
-    core = sdk("azure.core.exceptions", EXTRA)
+    core = sdk("azure.core.exceptions")
     text = f"{call}: {str(error)[:500]}"
     if isinstance(error, core.ClientAuthenticationError):
         return Unreachable(f"{text}. {_LOOK_AT_ACCESS}")
@@ -141,7 +140,7 @@ def _by_status(status: int, spoken: bool) -> type[ProviderError]:
 
 def _never_sent(error: Any) -> bool:
     """Certainly before anything was sent: no connection, or a certificate that did not verify."""
-    if not isinstance(error.inner_exception, sdk("requests.exceptions", EXTRA).SSLError):
+    if not isinstance(error.inner_exception, sdk("requests.exceptions").SSLError):
         return True  # azure-core calls what broke after that a ServiceResponseError
     cause: BaseException | None = error.inner_exception
     while cause is not None:

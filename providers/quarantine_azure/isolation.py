@@ -181,7 +181,7 @@ class Steps(NamedTuple):
 def steps(now: VmIsolation, target: VmIsolation) -> Steps:
     """From wherever `now` is. An interface that somebody has detached and deleted meanwhile is nobody's concern."""
     failed = set(now.failed) - set(target.failed)
-    there = {id_: group for id_, group in target.nics.items() if id_ in now.nics}
+    there = {id_: target.nics[id_] for id_ in sorted(target.nics) if id_ in now.nics}
     nics = {id_: group for id_, group in there.items() if now.nics[id_] != group or id_ in failed}
     attach = OURS in nics.values()
     broken = any(id_.endswith(f"/{group_name(now.uid)}") for id_ in failed)

@@ -19,7 +19,6 @@ from quarantine.model import Value
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 15.0
-EXTRA: Final = "azure"
 
 
 class Place(Value):
@@ -71,10 +70,10 @@ class Session:
     def send(self, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
         """One try. Raises the SDK's errors, also for an answer that is not a success."""
         client, _ = self._client()
-        request = sdk("azure.core.rest", EXTRA).HttpRequest(method, url, json=body, headers=headers)
+        request = sdk("azure.core.rest").HttpRequest(method, url, json=body, headers=headers)
         response = client.send_request(request, **self._options())
         if response.status_code >= 300:
-            raise sdk("azure.core.exceptions", EXTRA).HttpResponseError(response=response)
+            raise sdk("azure.core.exceptions").HttpResponseError(response=response)
         return response
 
     def claims(self) -> dict[str, Any]:
@@ -99,8 +98,8 @@ class Session:
 
     def _make(self) -> tuple[Any, Any]:
         credential = self._credential()
-        core, arm = sdk("azure.core.pipeline.policies", EXTRA), sdk("azure.mgmt.core.policies", EXTRA)
-        client = sdk("azure.mgmt.compute", EXTRA).ComputeManagementClient(
+        core, arm = sdk("azure.core.pipeline.policies"), sdk("azure.mgmt.core.policies")
+        client = sdk("azure.mgmt.compute").ComputeManagementClient(
             credential,
             self._subscription,
             base_url=self.endpoint,
@@ -120,7 +119,7 @@ class Session:
         if self._place.token is not None:
             return _FixedToken(_secret(self._place.token))
         settings = {} if self._place.authority is None else {"authority": self._place.authority}
-        return sdk("azure.identity", EXTRA).DefaultAzureCredential(
+        return sdk("azure.identity", "azure").DefaultAzureCredential(
             connection_timeout=CONNECT_SECONDS, read_timeout=self._read_seconds, retry_total=1, **settings
         )
 
@@ -133,7 +132,7 @@ class _FixedToken:
 
     def get_token(self, *_: str, **__: Any) -> Any:
         """It never runs out; the SDK asks for a date."""
-        return sdk("azure.core.credentials", EXTRA).AccessToken(self._token, 4_102_444_800)
+        return sdk("azure.core.credentials").AccessToken(self._token, 4_102_444_800)
 
 
 def _secret(reference: str) -> str:
