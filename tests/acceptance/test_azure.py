@@ -266,7 +266,7 @@ def test_a_machine_that_is_gone_closes_the_case(arm: Arm, machine: Machine, on_a
 def test_by_hand_on_the_command_line(machine: Machine, on_azure: Start) -> None:
     product = on_azure()
     plan = product.say("run", "isolate-vm", "azure:vm/WEB-1", "--scope", SCOPE, "-o", "json")
-    assert machine.resource.uid in json.dumps(json.loads(plan))
+    assert str(machine.resource.uid) in json.dumps(json.loads(plan))
     assert machine.arm.changes() == []
 
 

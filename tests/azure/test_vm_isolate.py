@@ -336,6 +336,14 @@ def test_a_rule_in_front_of_ours_is_drift_and_is_taken_out_again(machine: Machin
     ]
 
 
+def test_an_id_in_other_letters_is_the_same_group(machine: Machine, isolate: Isolate) -> None:
+    setting = isolate(machine)
+    before = contain(setting)
+    shouted = {"networkSecurityGroup": {"id": machine.own_group_id().upper()}}
+    machine.arm.alter(machine.first, lambda nic: nic["properties"].update(shouted))
+    assert reached(observe(setting), setting.target(before))
+
+
 def test_tags_that_a_policy_adds_to_our_group_are_no_drift_and_stay(machine: Machine, isolate: Isolate) -> None:
     setting = isolate(machine)
     before = contain(setting)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.testbed.arm_bodies import machine_body, nic_body
 from tests.testbed.arm_network import Body, Refused, accept_group, accept_nic, joins
 from tests.testbed.fault import Answer
 from tests.testbed.relay import Relay
@@ -140,104 +141,24 @@ class Arm:
     # -- what tests make, as somebody else would --------------------------------------------------------------------
 
     def make_vm(self, name: str, nics: Iterable[str], group: str = GROUP, **properties: Any) -> Body:
-        tags = properties.pop("tags", {"team": "shop"})
-        identity = properties.pop("identity", None)
-        body: Body = {
-            "id": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers/{VMS}/{name}",
-            "name": name,
-            "type": VMS,
-            "location": LOCATION,
-            "tags": tags,
-            "etag": '"1"',
-            "properties": {
-                "vmId": str(uuid.uuid4()),
-                "provisioningState": "Succeeded",
-                "hardwareProfile": {"vmSize": "Standard_D2s_v5"},
-                "networkProfile": {
-                    "networkInterfaces": [
-                        {"id": nic, "properties": {"primary": not number}} for number, nic in enumerate(nics)
-                    ]
-                },
-                **properties,
-            },
-        }
-        if identity:
-            body["identity"] = identity
+        """A machine with these interfaces. `tags` and `identity` go to the top, all else below `properties`."""
+        body = machine_body(f"{_group(group)}/providers/{VMS}/{name}", LOCATION, nics, **properties)
         for nic in nics:
             self.resources[nic.lower()]["properties"]["virtualMachine"] = {"id": body["id"]}
         return self._store(body)
 
     def make_nic(self, name: str, security_group: str | None = None, group: str = GROUP, **properties: Any) -> str:
-        """Its id. The body is that of a recorded session, with every link that an interface can have."""
-        id_ = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers/{NICS}/{name}"
-        network = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers/Microsoft.Network"
-        configuration = {
-            "name": "ipConfig1",
-            "id": f"{id_}/ipConfigurations/ipConfig1",
-            "etag": 'W/"00000000-0000-0000-0000-000000000000"',
-            "type": "Microsoft.Network/networkInterfaces/ipConfigurations",
-            "properties": {
-                "provisioningState": "Succeeded",
-                "privateIPAddress": "10.0.0.4",
-                "privateIPAllocationMethod": "Dynamic",
-                "subnet": {"id": f"{network}/virtualNetworks/shop/subnets/front"},
-                "publicIPAddress": {"id": f"{network}/publicIPAddresses/{name}"},
-                "loadBalancerBackendAddressPools": [{"id": f"{network}/loadBalancers/front/backendAddressPools/web"}],
-                "loadBalancerInboundNatRules": [{"id": f"{network}/loadBalancers/front/inboundNatRules/ssh"}],
-                "applicationGatewayBackendAddressPools": [
-                    {"id": f"{network}/applicationGateways/waf/backendAddressPools/web"}
-                ],
-                "applicationSecurityGroups": [{"id": f"{network}/applicationSecurityGroups/web"}],
-                "primary": True,
-                "privateIPAddressVersion": "IPv4",
-            },
-        }
-        second = copy.deepcopy(configuration)
-        second.update(name="ipConfig2", id=f"{id_}/ipConfigurations/ipConfig2")
-        second["properties"] = {
-            "provisioningState": "Succeeded",
-            "privateIPAddress": "10.0.0.5",
-            "privateIPAllocationMethod": "Static",
-            "subnet": {"id": f"{network}/virtualNetworks/shop/subnets/front"},
-            "primary": False,
-            "privateIPAddressVersion": "IPv4",
-        }
-        body: Body = {
-            "name": name,
-            "id": id_,
-            "properties": {
-                "provisioningState": "Succeeded",
-                "resourceGuid": str(uuid.uuid4()),
-                "ipConfigurations": [configuration, second],
-                "dnsSettings": {"dnsServers": ["10.0.0.53"], "appliedDnsServers": []},
-                "macAddress": "00-0D-3A-1B-C7-21",
-                "primary": True,
-                "enableAcceleratedNetworking": True,
-                "vnetEncryptionSupported": False,
-                "enableIPForwarding": False,
-                "disableTcpStateTracking": False,
-                "hostedWorkloads": [],
-                "tapConfigurations": [],
-                "nicType": "Standard",
-                "allowPort25Out": True,
-                "auxiliaryMode": "None",
-                "auxiliarySku": "None",
-                **properties,
-            },
-            "type": NICS,
-            "location": LOCATION,
-            "kind": "Regular",
-            "tags": {"cost": "42"},
-        }
+        """Its id. One connection through it is open."""
+        id_ = f"{_group(group)}/providers/{NICS}/{name}"
         if security_group is not None:
-            body["properties"]["networkSecurityGroup"] = {"id": security_group}
-        self._store(body)
+            properties["networkSecurityGroup"] = {"id": security_group}
+        self._store(nic_body(id_, LOCATION, **properties))
         self.flows[id_.lower()] = ["ssh from 203.0.113.7"]
         return id_
 
     def make_group(self, name: str, group: str = GROUP, rules: Iterable[Body] = (), **tags: str) -> str:
         """A network security group; its id."""
-        id_ = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers/{GROUPS}/{name}"
+        id_ = f"{_group(group)}/providers/{GROUPS}/{name}"
         body = accept_group({"location": LOCATION, "tags": tags, "properties": {"securityRules": list(rules)}}, None)
         body["properties"]["provisioningState"] = "Succeeded"
         self._store({**body, "id": id_, "name": name, "type": GROUPS})
@@ -558,6 +479,10 @@ class Arm:
             body["etag"] = f'W/"{uuid.UUID(int=self._etags)}"'
         self.resources[path] = body
         return copy.deepcopy(body)
+
+
+def _group(name: str) -> str:
+    return f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{name}"
 
 
 def _scope(lock: Body) -> str:
