@@ -12,9 +12,7 @@ from tests.acceptance.product import Product
 from tests.azure.conftest import SCOPE, Machine, make_machine
 from tests.azure.test_findings import REST
 from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm, Style, changes_of
-from tests.testbed.call import Call
 from tests.testbed.poll import until
-from tests.testbed.proxy import FaultProxy
 
 VM = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Compute/virtualMachines/Web-1"
 
@@ -182,32 +180,6 @@ def until_running(arm: Arm, words: str) -> None:
     until(there, seconds=30)
 
 
-@pytest.mark.parametrize("after_the_effect", [False, True], ids=["before the effect", "after the effect"])
-def test_killed_while_an_interface_is_being_put(
-    arm: Arm, machine: Machine, on_azure: Start, after_the_effect: bool
-) -> None:
-    """No receipt is on disk: the next process looks, until it can be sure, and does what is left."""
-    before = machine.images()
-    with FaultProxy(arm.url) as proxy:
-        product = on_azure(proxy.url, guards={"mode": "auto"})
-
-        def puts_the_second(call: Call) -> bool:
-            return call.method == "PUT" and "/networkInterfaces/Web-1-b" in call.path
-
-        held = (proxy.hold_answer if after_the_effect else proxy.hold)(puts_the_second)
-        case = isolate(product)
-        held.wait_reached()
-        product.kill()
-        held.abandon()
-        product.start()
-        product.wait(case.id, Status.CONTAINED, seconds=300)
-        assert contained(machine)
-        assert arm.changes().count("PUT networkInterfaces Web-1-b") == 1, "the effect happened once"
-        product.say("case", "release", case.id, "--no-wait")
-        product.wait(case.id, Status.CLOSED, seconds=60)
-        assert machine.images() == before
-
-
 def test_an_operation_that_fails_goes_to_a_person_and_can_be_tried_again(
     arm: Arm, machine: Machine, on_azure: Start
 ) -> None:
@@ -226,14 +198,6 @@ def test_throttling_and_operations_in_the_way_are_waited_out(arm: Arm, machine: 
     product = on_azure(guards={"mode": "auto"})
     product.wait(isolate(product).id, Status.CONTAINED, seconds=60)
     assert contained(machine)
-
-
-def test_a_lost_answer_is_looked_up_and_not_repeated(arm: Arm, machine: Machine, on_azure: Start) -> None:
-    arm.lose(changes_of("networkSecurityGroups"), after_the_effect=True)
-    product = on_azure(guards={"mode": "auto"})
-    product.wait(isolate(product).id, Status.CONTAINED, seconds=300)
-    assert contained(machine)
-    assert arm.changes().count(f"PUT networkSecurityGroups {own(machine)}") == 2, "made once, told to flush once"
 
 
 def test_a_missing_permission_goes_to_a_person_by_name(arm: Arm, machine: Machine, on_azure: Start) -> None:

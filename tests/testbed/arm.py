@@ -115,7 +115,7 @@ class Arm:
         self.requests: list[Request] = []
         self.put_style = Style.ASYNC  # network PUTs are never 202 (azure-rest-api-specs issue 1220)
         self.delete_style = Style.BOTH
-        self.polls: float = 0  # how often an operation that begins now will say InProgress; inf: until `finish`
+        self.polls: float = 0  # how many looks an operation that begins now will outlast; inf: until `finish`
         self.flushes = True  # whether the region knows flushConnection
         self.flows: dict[str, list[str]] = {}  # connections that are open, by the interface's id in lower case
         self.token = TOKEN
@@ -320,6 +320,9 @@ class Arm:
         return self._delete(request, path) if verb == "delete" else self._put(request, path, kind)
 
     def _get(self, path: str) -> tuple[int, Any, dict[str, str]]:
+        for operation in list(self._operations.values()):
+            if operation.resource == path:
+                self._tick(operation)
         body = self.resources.get(path)
         if self._stale.get(path, 0) > 0 and path in self._previous:
             self._stale[path] -= 1
@@ -386,9 +389,7 @@ class Arm:
         operation = self._operations.get(id_)
         if operation is None:
             raise Refused(404, "NotFound", "The operation was not found.")
-        if operation.polls <= 0:
-            self._end(operation)
-        operation.polls -= 1
+        self._tick(operation)
         wait = {"Retry-After": "10"}
         error = {"code": operation.error[0], "message": operation.error[1], "details": []} if operation.error else None
         if style == "operations":
@@ -399,6 +400,11 @@ class Arm:
         if operation.status == "Failed":
             return 409, {"error": error}, {}
         return (204, None, {}) if operation.deletes else (200, self._shown(self.resources[operation.resource]), {})
+
+    def _tick(self, operation: Operation) -> None:
+        if operation.polls <= 0:
+            self._end(operation)
+        operation.polls -= 1
 
     def _end(self, operation: Operation) -> None:
         if operation.status != "InProgress":
