@@ -9,7 +9,7 @@ Body = dict[str, Any]
 
 
 def machine_body(id_: str, location: str, nics: Iterable[str], **properties: Any) -> Body:
-    top = {key: properties.pop(key) for key in ("identity", "tags") if key in properties}
+    top: Body = {key: properties.pop(key) for key in ("identity", "tags") if key in properties}
     attached = [{"id": nic, "properties": {"primary": not number}} for number, nic in enumerate(nics)]
     return {
         "id": id_,
