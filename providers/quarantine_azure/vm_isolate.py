@@ -24,7 +24,7 @@ class VmIsolate(Action[AzureCloud, VmIsolation]):
     name: ClassVar[str] = "azure:vm-isolate"
     resource: ClassVar[str] = "azure:vm"
     state: ClassVar[type[State]] = VmIsolation
-    settles_within: ClassVar[timedelta] = timedelta(minutes=3)
+    settles_within: ClassVar[timedelta] = timedelta(minutes=2)
     consistent_within: ClassVar[timedelta] = timedelta(seconds=5)
 
     deny_imds: bool = Field(default=False, description="Forbid the metadata service; it hurts agent and extensions.")
