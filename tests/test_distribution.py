@@ -15,7 +15,14 @@ import yaml
 from quarantine import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"quarantine", "quarantine_aws", "quarantine_docker", "quarantine_kubernetes", "quarantine_vmware"}
+PACKAGES = {
+    "quarantine",
+    "quarantine_aws",
+    "quarantine_azure",
+    "quarantine_docker",
+    "quarantine_kubernetes",
+    "quarantine_vmware",
+}
 TOP_LEVEL = ("quarantine", "providers", "playbooks", "tests", "requirements", "docs")
 
 

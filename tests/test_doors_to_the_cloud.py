@@ -26,7 +26,8 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.partition(".")[0])
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sdk":
-            found.add(ast.literal_eval(node.args[0]).partition(".")[0])
+            assert isinstance(node.args[0], ast.Constant), f"say which: {ast.unparse(node)}"
+            found.add(str(node.args[0].value).partition(".")[0])
     return found
 
 

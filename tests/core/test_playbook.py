@@ -266,7 +266,7 @@ def test_the_commented_examples_are_right_too(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "config.yaml").write_text("\n".join(lines))
     app = load(tmp_path / "config.yaml")
     app.check()
-    assert set(app.settings.sources) == {"security-hub", "guardduty", "falco"}
+    assert set(app.settings.sources) == {"security-hub", "guardduty", "defender", "falco"}
     assert set(app.settings.schedules) == {"public-buckets", "nightly-buckets"}
 
 
