@@ -217,6 +217,9 @@ class Action(_Step, Generic[C, S]):
     """How long the provider may take until the target shows: a long-running operation, a task, propagation."""
     consistent_within: ClassVar[timedelta] = timedelta(0)
     """How long a read may be stale after a write; zero for Kubernetes, vSphere, Docker."""
+    appears_within: ClassVar[timedelta | None] = None
+    """How long a change whose answer was lost may take until it shows, as done or as an operation that runs: the wait
+    before it is applied again. `settles_within` if None."""
     late_within: ClassVar[timedelta] = timedelta(0)
     """How long after a worker fell silent the provider may still take a request of it: the life of a signature. Zero
     where every change is conditional, so that a late one is refused."""

@@ -196,6 +196,13 @@ class Paused(OfStep):
     sentence: str
 
 
+class NotApplied(OfStep):
+    """A change certainly did not happen: it was refused, or never sent. Nothing of ours is on its way."""
+
+    type: Literal["not_applied"] = "not_applied"
+    sentence: str
+
+
 class OperationFailed(OfStep):
     """Work that a change began at the provider has ended, and not well."""
 
@@ -328,6 +335,7 @@ Event = Annotated[
     | Intended
     | Changed
     | Paused
+    | NotApplied
     | OperationFailed
     | Applied
     | Probed
@@ -366,6 +374,7 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     Intended: frozenset({Status.CONTAINING}),
     Changed: _ACTING,
     Paused: _ACTING,
+    NotApplied: _ACTING,
     OperationFailed: _ACTING,
     Applied: _ACTING,
     Probed: _ACTING,
@@ -680,6 +689,8 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
             update = {**begun, "operations": operations, "attempts": progress.attempts}
         case Paused():
             update = {"paused": event.sentence, "at_rest": True}
+        case NotApplied():
+            update = {"at_rest": True}
         case OperationFailed():
             update = {
                 "stage": _OPEN_AGAIN.get(progress.stage, progress.stage),

@@ -21,6 +21,7 @@ from quarantine.case import (
     Case,
     Closed,
     Intended,
+    NotApplied,
     OperationFailed,
     Outcome,
     Paused,
@@ -38,6 +39,7 @@ from quarantine.case import (
 from quarantine.errors import (
     Conflict,
     Gone,
+    Halt,
     Late,
     Pending,
     ProviderError,
@@ -194,14 +196,16 @@ class Convergence:
         cloud = self._planner.cloud(step.resource).through(gate, mark)
         try:
             action.apply(cloud, step.resource, now, target)
-        except Late:
-            turn.wait(self._clock())
-            return False
         except Pending as pending:
             return self._pause(turn, step, action, str(pending))
-        except (Unknown, Conflict, Transient) as error:
+        except Unknown as error:
             log.warning("outcome_open", extra={"case": turn.case.id, "step": step.index, "why": str(error)})
             return self._look(turn, step, error)
+        except (Halt, ProviderError) as error:
+            turn.add(NotApplied(step=step.index, sentence=str(error)))
+            if isinstance(error, (Conflict, Late, Transient)):
+                return self._look(turn, step, error)
+            raise
         turn.add(Applied(step=step.index))
         return True
 
@@ -216,19 +220,17 @@ class Convergence:
 
     def _look(self, turn: Turn, step: PlannedStep, error: QuarantineError) -> bool:
         """After an apply that did not come to its end: look at once, or a little later if it was throttled."""
-        if isinstance(error, Transient) and turn.case.progress(step.index).attempts >= 2:
-            turn.wait(self._clock() + SOON * turn.case.progress(step.index).attempts)
-            return False
         progress = turn.case.progress(step.index)
-        return self.reconcile(turn, step, progress, certain=not isinstance(error, Unknown), last=str(error))
+        if isinstance(error, Late):  # with the next lease
+            turn.wait(self._clock())
+            return False
+        if isinstance(error, Transient) and progress.attempts >= 2:
+            turn.wait(self._clock() + SOON * progress.attempts)
+            return False
+        return self.reconcile(turn, step, progress, last=str(error))
 
-    def reconcile(
-        self, turn: Turn, step: PlannedStep, progress: Progress, certain: bool = False, last: str = ""
-    ) -> bool:
-        """An intent is open. Look, and decide by what is there; with `certain`, nothing is under way any more.
-
-        `last` is what the last try ended with, where that was just now.
-        """
+    def reconcile(self, turn: Turn, step: PlannedStep, progress: Progress, last: str = "") -> bool:
+        """An intent is open. Look, and decide by what is there. `last` is what a try ended with just now."""
         action = self.action(step)
         releasing = progress.stage in (Stage.RELEASE_INTENDED, Stage.RELEASE_APPLIED)
         target = restored(progress.release_target if releasing else progress.target, action.state)
@@ -236,12 +238,13 @@ class Convergence:
         if waits:
             return False
         _unless_in_the_way(failure)
-        certain = certain or turn.case.progress(step.index).at_rest
+        certain = turn.case.progress(step.index).at_rest
         now = self.observe(action, step)
         if reached(now, target, proven=not releasing):
             turn.add(Reconciled(step=step.index, sentence="the target is reached"))
             return True
-        settled = (progress.since or self._clock()) + action.settles_within
+        appears = action.settles_within if action.appears_within is None else action.appears_within
+        settled = (progress.since or self._clock()) + appears
         if not certain and self._clock() < settled:
             turn.wait(min(settled, self._a_little_later(progress.since)))
             return False

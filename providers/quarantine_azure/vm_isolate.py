@@ -25,6 +25,7 @@ class VmIsolate(Action[AzureCloud, VmIsolation]):
     resource: ClassVar[str] = "azure:vm"
     state: ClassVar[type[State]] = VmIsolation
     settles_within: ClassVar[timedelta] = timedelta(minutes=2)
+    appears_within: ClassVar[timedelta | None] = timedelta(seconds=15)
     consistent_within: ClassVar[timedelta] = timedelta(seconds=5)
 
     deny_imds: bool = Field(default=False, description="Forbid the metadata service; it hurts agent and extensions.")

@@ -22,6 +22,7 @@ class VmDisconnectNics(Action[VmwareCloud, Network]):
     resource: ClassVar[str] = "vmware:vm"
     state: ClassVar[type[State]] = Network
     settles_within: ClassVar[timedelta] = timedelta(minutes=2)
+    appears_within: ClassVar[timedelta | None] = timedelta(seconds=15)
     late_within: ClassVar[timedelta] = timedelta(seconds=30)
     """A request carries no time and lives as long as its connection: our own time-out ends that, twice over."""
 

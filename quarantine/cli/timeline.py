@@ -20,6 +20,7 @@ from quarantine.case import (
     Halted,
     Held,
     Intended,
+    NotApplied,
     Opened,
     OperationFailed,
     Outcome,
@@ -50,6 +51,7 @@ _STYLES: dict[type[Value], str] = {
     Voided: "yellow",
     Drifted: "yellow",
     Retried: "yellow",
+    NotApplied: "yellow",
     OperationFailed: "yellow",
     TakenOver: "yellow",
     EffectArrivedLate: "yellow",
@@ -123,7 +125,7 @@ def about(recorded: Recorded) -> str:
             return _because(f"to {event.to}", event.reason)
         case Closed():
             return _because(str(event.outcome), event.sentence)
-        case Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
+        case NotApplied() | Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
             return event.sentence
 
 

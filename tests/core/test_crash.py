@@ -112,13 +112,13 @@ def test_these_tests_can_fail(sabotage: str, tmp_path: Path, monkeypatch: pytest
         # A retry that does not read first: it applies from the state in the intent.
         original = convergence.Convergence.reconcile
 
-        def blind(self, turn, step, progress, certain=False, last=""):  # type: ignore[no-untyped-def]
+        def blind(self, turn, step, progress, last=""):  # type: ignore[no-untyped-def]
             action = self.action(step)
             before = restored(progress.before, action.state)
             target = restored(progress.target, action.state)
             if progress.stage is Stage.INTENDED:
                 return self._apply(turn, step, before, target)
-            return original(self, turn, step, progress, certain, last)
+            return original(self, turn, step, progress, last)
 
         monkeypatch.setattr(convergence.Convergence, "reconcile", blind)
     else:

@@ -12,6 +12,7 @@ from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, St
 from quarantine.config import Approvals, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Misused
 from quarantine.intake import Fate
+from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
 from tests.core.bench import Bench, settings
@@ -843,3 +844,29 @@ def test_a_false_positive_sticks(bench: Bench) -> None:
     bench.clock.turn(timedelta(minutes=1))
     again = bench.intake.link(case.finding.model_copy(update={"seen_at": bench.clock()}), "source:detector")
     assert again.fate is Fate.IGNORED and "false positive" in again.sentence
+
+
+# -- what certainly did not happen, and what is unknown ----------------------------------------------------------------
+
+
+def test_a_retry_after_a_refusal_waits_for_nothing(bench: Bench) -> None:
+    """It was refused, so nothing can still appear: `settles_within` is for what is unknown."""
+    bench.world.fail("machine.set_ports", Fault.DENY)
+    case = bench.settle(bench.open(bench.machine(), "fence"))
+    assert case.reason is Reason.PERMISSION_MISSING
+    before = bench.clock()
+    bench.desk.retry(case.id, "local:ann")
+    assert bench.advance(case).status is Status.CONTAINED
+    assert bench.clock() == before
+    assert "not_applied" in bench.types(case)
+
+
+def test_a_lost_request_is_sent_again_as_soon_as_it_would_have_shown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MachineFence, "appears_within", timedelta(seconds=3))
+    bench.world.fail("machine.set_ports", Fault.LOSE_REQUEST)
+    case = bench.open(bench.machine(), "fence")
+    begun = bench.clock()
+    assert bench.settle(case).status is Status.CONTAINED
+    assert timedelta(seconds=3) <= bench.clock() - begun < timedelta(seconds=10)
