@@ -7,6 +7,7 @@ sets up for it (proxies, client certificates, the cluster's certificate authorit
 from pathlib import Path
 from typing import Any, Final
 
+from quarantine.action import sdk
 from quarantine.errors import Unreachable
 
 CONNECT_SECONDS: Final = 3.0
@@ -48,6 +49,7 @@ class Session:
 
 def from_kubeconfig(path: Path | None, context: str | None = None, read_seconds: float = READ_SECONDS) -> Session:
     """Without a path: what `kubectl` would take. Raises Unreachable."""
+    sdk("kubernetes")
     import yaml
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException, load_kube_config
@@ -66,6 +68,7 @@ def from_kubeconfig(path: Path | None, context: str | None = None, read_seconds:
 
 def in_cluster() -> Session:
     """As the service account of the pod that we run in. Raises Unreachable."""
+    sdk("kubernetes")
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException, load_incluster_config
 
