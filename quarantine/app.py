@@ -113,10 +113,11 @@ class App:
         """Everything that the configuration names exists. Raises Misconfigured with file, line and column."""
         self._check_sources()
         self._check_schedules()
-        for name in self.settings.guards.playbooks:
-            if name not in self.shelf.playbooks:
-                hint = closest(name, list(self.shelf.playbooks))
-                raise self._document.error(("guards", "playbooks", name), f"unknown playbook '{name}'.{hint}")
+        for part, names in (("guards", self.settings.guards.playbooks), ("watch", self.settings.watch.playbooks)):
+            for name in names:
+                if name not in self.shelf.playbooks:
+                    hint = closest(name, list(self.shelf.playbooks))
+                    raise self._document.error((part, "playbooks", name), f"unknown playbook '{name}'.{hint}")
 
     def _check_sources(self) -> None:
         for name, source in self.settings.sources.items():

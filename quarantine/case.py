@@ -488,6 +488,8 @@ class Case(Value):
     """When the guards let it act; None for a case that never did."""
     contained_at: Moment | None = None
     """When it was first contained and verified."""
+    reapplied: int = 0
+    """How often drift was put right by itself."""
     failed: bool = False
     """It went wrong while it acted: a person had to look."""
     false_positive: bool = False
@@ -621,7 +623,8 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
         case Resumed():
             steps = {index: _looked_at_anew(progress, recorded.at) for index, progress in case.steps.items()}
             plan = {"plan": None} if event.to is Status.PROPOSED else {}
-            return {"reason": None, "sentence": "", "steps": steps, **plan}
+            by_itself = case.status is Status.CONTAINED  # a person resumes what needs one
+            return {"reason": None, "sentence": "", "steps": steps, "reapplied": case.reapplied + by_itself, **plan}
         case TakenOver():
             open_ = {index: item for index, item in case.steps.items() if item.stage in _OPEN_AGAIN.values()}
             late = {index: item.model_copy(update={"taken_over_at": recorded.at}) for index, item in open_.items()}

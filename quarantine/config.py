@@ -143,6 +143,12 @@ class Watch(Value):
 
     every: Duration = timedelta(minutes=5)
     on_drift: OnDrift = OnDrift.ASK
+    playbooks: dict[str, OnDrift] = Field(default_factory=dict)
+    reapply_most: int = Field(default=1, ge=0)
+
+    def on_drift_of(self, playbook: str) -> OnDrift:
+        """What is set for this playbook; what is set for all where nothing is."""
+        return self.playbooks.get(playbook, self.on_drift)
 
 
 class Scheme(StrEnum):

@@ -303,14 +303,14 @@ class Engine:
 
     def _drifted(self, turn: Turn, step: PlannedStep, differences: tuple[Any, ...]) -> bool:
         drifted = Drifted(step=step.index, differences=differences)
-        if self._settings.watch.on_drift is OnDrift.REAPPLY:
+        watch, times = self._settings.watch, turn.case.reapplied
+        if watch.on_drift_of(turn.case.playbook) is OnDrift.REAPPLY and times < watch.reapply_most:
             turn.add(drifted, Resumed(to=Status.CONTAINING, reason="drift is put right (watch.on_drift: reapply)"))
             return True
         what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
-        turn.add(
-            drifted,
-            Halted(reason=Reason.DRIFTED, sentence=f"somebody changed {what} of {step.resource} while it was held"),
-        )
+        again = f", after it was put right {times} times" if times else ""
+        sentence = f"somebody changed {what} of {step.resource} while it was held{again}"
+        turn.add(drifted, Halted(reason=Reason.DRIFTED, sentence=sentence))
         return False
 
     def _first_look(self, turn: Turn) -> timedelta:

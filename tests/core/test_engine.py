@@ -870,3 +870,20 @@ def test_a_lost_request_is_sent_again_as_soon_as_it_would_have_shown(
     begun = bench.clock()
     assert bench.settle(case).status is Status.CONTAINED
     assert timedelta(seconds=3) <= bench.clock() - begun < timedelta(seconds=10)
+
+
+def test_drift_is_put_right_once_and_then_a_person_decides(bench_of: MakeBench) -> None:
+    bench = bench_of(watch=Watch(on_drift=OnDrift.ASK, playbooks={"close": OnDrift.REAPPLY}))
+    case = contained(bench, "close")
+    statuses = []
+    for _ in range(2):
+        bench.world.meddle("web", ports={"22": "0.0.0.0/0"})
+        bench.clock.turn(timedelta(minutes=6))
+        statuses.append(bench.settle(case).status)
+    assert statuses == [Status.CONTAINED, Status.NEEDS_HUMAN]
+    last = bench.store.load(case.id)
+    assert last.reason is Reason.DRIFTED and "1 times" in last.sentence
+    other = bench.settle(bench.open(bench.machine("b"), "isolate"))
+    bench.world.meddle("b", labels={"app": "back"})
+    bench.clock.turn(timedelta(minutes=6))
+    assert bench.settle(other).status is Status.NEEDS_HUMAN, "another playbook asks at once"
