@@ -12,7 +12,7 @@ SDKS = {"boto3", "botocore", "kubernetes", "azure", "urllib3", "requests", "dock
 MODULES = sorted([*ROOT.glob("quarantine/**/*.py"), *ROOT.glob("providers/**/*.py")])
 CONNECTS = {"calls.py", "clients.py", "cloud.py", "codes.py", "devices.py", "session.py"}
 """Where an SDK may be imported: a provider's connection, its clients, its calls, its error codes, its types."""
-READS = {"read", "read_or_absent", "identity"}
+READS = {"read", "read_or_absent", "pages", "identity"}
 """What a connection offers besides `change`; each ends in `Cloud.read`."""
 PLAYS_THE_CUSTOMER = {"demo_cloud.py", "demo_story.py"}
 """The demo's customer and sender: they stand outside of the product, and drive it."""

@@ -17,6 +17,7 @@ from quarantine_aws.findings import (
     each,
     free_text,
     graded,
+    instance_resource,
     kind_of,
     last_seen,
     moment,
@@ -104,8 +105,8 @@ def _asff_resource(resource: Any, account: str, finding: dict[str, Any], where: 
         return bucket_resource(identifier, f"{account}/{region}", f"{where}.Id")
     if kind == "AwsEcsTask":
         return task_resource(identifier, f"{account}/{region}", f"{where}.Id")
-    if kind == "AwsEc2Instance" and parsed:
-        identifier = parsed.resource.rpartition("/")[2]
+    if kind == "AwsEc2Instance":
+        return instance_resource(identifier, f"{account}/{region}", f"{where}.Id")
     return Resource(kind=kind_of(kind), id=identifier, scope=f"{account}/{region}")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from quarantine.action import Cloud, Identity, Mark, Receipt
+from quarantine.action import Call, Cloud, Identity, Mark, Receipt
 from quarantine.errors import (
     Denied,
     ProviderError,
@@ -18,19 +18,28 @@ from quarantine.errors import (
 from quarantine_aws.clients import Clients, as_case
 from quarantine_aws.codes import CODES, Absent
 
-_READS: Final = re.compile(r"[a-z0-9]+\.(get|describe|list|head)_[a-z0-9_]+")
+_READS: Final = re.compile(r"[a-z0-9]+\.(get|describe|list|head)_[a-z0-9_]+|ec2\.[a-z0-9_]+\?dry-run")
+
+
+GLOBAL: Final = "aws-global"
+"""The area of what belongs to an account and to none of its regions, such as its roles."""
 
 
 class AwsCloud(Cloud):
-    """The connection to one account in one region. A call is `service.operation`: `s3.get_public_access_block`."""
+    """The connection to one account in one region. A call is `service.operation`: `s3.get_public_access_block`.
 
-    def __init__(self, scope: str, clients: Clients, mark: Mark | None = None) -> None:
+    EC2's operations can be asked `?dry-run`: whether we might, without doing it (EC2 API Reference, DryRun).
+    """
+
+    def __init__(self, scope: str, clients: Clients, mark: Mark | None = None, region: str | None = None) -> None:
+        """`region` is where the clients are made for, if the scope is not in one: the SDK finds global services."""
         super().__init__(mark)
-        self.account, _, self.region = scope.partition("/")
+        self.account, _, area = scope.partition("/")
+        self.region = region or area
         self._clients = clients
 
     def reads(self, call: str) -> bool:
-        """Only what is named get, describe, list or head; anything else is taken for a change."""
+        """Only what is named get, describe, list or head, or is a dry run; anything else is taken for a change."""
         return _READS.fullmatch(call) is not None
 
     def read(self, permission: str, call: str, **arguments: Any) -> Any:
@@ -44,19 +53,38 @@ class AwsCloud(Cloud):
         except Absent:
             return None
 
+    def pages(self, permission: str, call: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
+        """What stands under `key` in all pages of an answer of EC2."""
+        found: list[dict[str, Any]] = []
+        page: dict[str, str] = {}
+        while True:
+            answer = self.read(permission, call, **arguments, **page)
+            found += answer.get(key, ())
+            if not answer.get("NextToken"):
+                return found
+            page = {"NextToken": answer["NextToken"]}
+
     def change(self, permission: str, call: str, **arguments: Any) -> Receipt:
+        if "TagSpecifications" in arguments:
+            # EC2 asks for this one too (EC2 User Guide, "Grant permission to tag resources during creation").
+            self._seen(Call(permission="ec2:CreateTags", call=call))
         with self._naming(permission):
             return super().change(permission, call, **arguments)
 
     def invoke(self, call: str, arguments: Mapping[str, Any]) -> Any:
         service, _, operation = call.partition(".")
         changes = not self.reads(call)
+        operation, _, dry_run = operation.partition("?")
+        if dry_run:
+            arguments = {**arguments, "DryRun": True}
         case = self.mark.case if changes else ""
         client = self._client(service, changes, case)
         try:
             with as_case(case):
                 return getattr(client, operation)(**self._owned(service, arguments))
         except _sdk_errors() as error:
+            if dry_run and _would_have_happened(error):
+                return {}
             raise translate(error, call, changes) from error
 
     def receipt(self, answer: Any) -> Receipt:
@@ -108,6 +136,11 @@ def _sdk_errors() -> tuple[type[Exception], ...]:
 
 def _setup_errors() -> tuple[type[Exception], ...]:
     return (*_sdk_errors(), ValueError, OSError)
+
+
+def _would_have_happened(error: Any) -> bool:
+    """EC2's answer to a dry run that is allowed is an error, too (EC2 API Reference, "Common client error codes")."""
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) == "DryRunOperation"
 
 
 def translate(error: Exception, call: str, changes: bool) -> ProviderError:

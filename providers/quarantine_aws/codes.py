@@ -1,6 +1,6 @@
 """The error codes of AWS that we understand, and which of our errors each one is. Data for `cloud.translate`.
 
-Sources: botocore's list of throttling codes (retries/standard.py); the error pages of the S3, ECS, STS, EC2 and
+Sources: botocore's list of throttling codes (retries/standard.py); the error pages of the S3, ECS, STS, EC2, IAM and
 Security Hub API references; "Common Errors" of each. A HEAD request has no body: there the
 SDK gives the HTTP status as code.
 """
@@ -46,6 +46,10 @@ _CODES: Final[dict[type[ProviderError], tuple[str, ...]]] = {
     Gone: (
         "404",
         "ClusterNotFoundException",
+        "InvalidGroup.NotFound",
+        "InvalidInstanceID.NotFound",
+        "InvalidNetworkInterfaceID.NotFound",
+        "InvalidSecurityGroupRuleId.NotFound",
         "NoSuchBucket",
         "NoSuchEntity",
         "NotFound",
@@ -66,6 +70,9 @@ _CODES: Final[dict[type[ProviderError], tuple[str, ...]]] = {
         "ConcurrentModificationException",
         "ConditionalRequestConflict",
         "ConflictException",
+        "DependencyViolation",
+        "EntityAlreadyExists",
+        "InvalidGroup.Duplicate",
         "OperationAborted",
         "PreconditionFailed",
     ),

@@ -1,29 +1,13 @@
 """Stops a task. It cannot be started again: only a new one can."""
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from quarantine.action import Caveat, Fact, OneWay, State
+from quarantine.action import Caveat, OneWay, State
 from quarantine.model import Resource
-from quarantine_aws import ecs_task
+from quarantine_aws import ecs_task, task_run
 from quarantine_aws.cloud import AwsCloud
-
-
-class TaskRun(State):
-    """Running until ECS says that its last status is STOPPED; that it is desired is only a promise."""
-
-    running: bool
-    desired_status: Annotated[str, Fact] = ""
-    last_status: Annotated[str, Fact] = ""
-    service: Annotated[str, Fact] = ""
-    group: Annotated[str, Fact] = ""
-    launch_type: Annotated[str, Fact] = ""
-    task_definition: Annotated[str, Fact] = ""
-    images: Annotated[dict[str, str], Fact] = Field(default_factory=dict)
-    network_interfaces: Annotated[tuple[str, ...], Fact] = ()
-    tags: Annotated[dict[str, str], Fact] = Field(default_factory=dict)
+from quarantine_aws.task_run import TaskRun
 
 
 class EcsStopTask(OneWay[AwsCloud, TaskRun]):
@@ -42,19 +26,7 @@ class EcsStopTask(OneWay[AwsCloud, TaskRun]):
         return ("ecs:DescribeTasks", "ecs:StopTask")
 
     def observe(self, cloud: AwsCloud, resource: Resource) -> TaskRun:
-        task = ecs_task.describe(cloud, resource)
-        return TaskRun(
-            running=task.get("lastStatus") != "STOPPED",
-            desired_status=task.get("desiredStatus", ""),
-            last_status=task.get("lastStatus", ""),
-            service=ecs_task.service_of(task),
-            group=task.get("group", ""),
-            launch_type=task.get("launchType", ""),
-            task_definition=task.get("taskDefinitionArn", ""),
-            images={container["name"]: container.get("image", "") for container in task.get("containers", ())},
-            network_interfaces=_interfaces(task),
-            tags=ecs_task.tags_of(task),
-        )
+        return task_run.read_run(ecs_task.describe(cloud, resource))
 
     def contained(self, before: TaskRun) -> TaskRun:
         return before.model_copy(update={"running": False})
@@ -71,21 +43,4 @@ class EcsStopTask(OneWay[AwsCloud, TaskRun]):
         )
 
     def caveats(self, before: TaskRun) -> tuple[Caveat, ...]:
-        service = Caveat(
-            id="service-restarts",
-            text=f"Service '{before.service}' will start another task in its place, from {before.task_definition}.",
-        )
-        return (
-            *((service,) if before.service else ()),
-            Caveat(
-                id="credentials-stay-valid",
-                text="Credentials of the task role that were taken out of the task stay valid until they expire.",
-            ),
-            Caveat(id="memory-is-lost", text="Memory and writable layers of the containers are lost."),
-            Caveat(id="tags-are-deleted", text="StopTask deletes the tags of the task; the case keeps a copy."),
-        )
-
-
-def _interfaces(task: dict[str, Any]) -> tuple[str, ...]:
-    details = (detail for attachment in task.get("attachments", ()) for detail in attachment.get("details", ()))
-    return tuple(sorted(detail["value"] for detail in details if detail.get("name") == "networkInterfaceId"))
+        return task_run.caveats(before)

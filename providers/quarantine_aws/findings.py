@@ -17,6 +17,8 @@ from quarantine_aws import arn
 
 ACCOUNT: Final = re.compile(r"[0-9]{12}")
 REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
+_INSTANCE: Final = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
+"""8 digits before 2016, 17 since (EC2 User Guide, "Resource IDs")."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -64,6 +66,15 @@ def task_resource(identifier: str, scope: str, where: str) -> Resource:
     if parsed is None or parsed.service != "ecs" or not parsed.resource.startswith("task/"):
         raise Malformed(f"'{where}' is not the ARN of an ECS task")
     return Resource(kind="aws:ecs-task", id=identifier, scope=scope, uid=identifier if len(identifier) <= 256 else None)
+
+
+def instance_resource(identifier: str, scope: str, where: str) -> Resource:
+    """`identifier` is the ARN of an instance, or its id alone."""
+    parsed = arn.parse(identifier)
+    name = parsed.resource.removeprefix("instance/") if parsed and parsed.service == "ec2" else identifier
+    if not _INSTANCE.fullmatch(name):
+        raise Malformed(f"'{where}' does not name an EC2 instance")
+    return Resource(kind="aws:ec2-instance", id=name, scope=scope, uid=name)
 
 
 def get(place: Mapping[str, Any], name: str) -> Any:

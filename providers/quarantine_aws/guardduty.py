@@ -17,6 +17,7 @@ from quarantine_aws.findings import (
     free_text,
     get,
     graded,
+    instance_resource,
     kind_of,
     last_seen,
     part,
@@ -28,7 +29,6 @@ from quarantine_aws.findings import (
 
 # (details, their id, kind)
 _DETAILS: Final = (
-    ("instanceDetails", "instanceId", "aws:ec2-instance"),
     ("accessKeyDetails", "accessKeyId", "aws:iam-access-key"),
     ("eksClusterDetails", "arn", "aws:eks-cluster"),
     ("lambdaDetails", "functionArn", "aws:lambda-function"),
@@ -76,7 +76,7 @@ def _guardduty_resources(finding: dict[str, Any], scope: str) -> list[Resource]:
     details = part(finding, "resource")
     if not details:
         raise Malformed("'resource' is missing: the finding names no resource")
-    found = _guardduty_buckets(details, scope) + _guardduty_tasks(details, scope)
+    found = _guardduty_instances(details, scope) + _guardduty_buckets(details, scope) + _guardduty_tasks(details, scope)
     for name, key, kind in _DETAILS:
         identifier = get(part(details, name), key)
         if isinstance(identifier, str) and identifier:
@@ -86,6 +86,17 @@ def _guardduty_resources(finding: dict[str, Any], scope: str) -> list[Resource]:
     # Something new: it becomes visible as a finding that no playbook answers.
     kind = text(details, "resourceType", where="resource")
     return [Resource(kind=kind_of(kind), id=text(finding, "id"), scope=scope)]
+
+
+def _guardduty_instances(details: dict[str, Any], scope: str) -> list[Resource]:
+    """EC2 findings, and those of Runtime Monitoring on the host of a task or a pod."""
+    identifier = get(part(details, "instanceDetails"), "instanceId")
+    if identifier is None or identifier == "":
+        return []
+    where = "resource.instanceDetails.instanceId"
+    if not isinstance(identifier, str):
+        raise Malformed(f"'{where}' must be text, it is {type_name(identifier)}")
+    return [instance_resource(identifier, scope, where)]
 
 
 def _guardduty_buckets(details: dict[str, Any], scope: str) -> list[Resource]:

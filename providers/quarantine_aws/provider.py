@@ -1,22 +1,26 @@
 """AWS: accounts, regions, and everything that can be done there."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from quarantine.action import Action, Capture, Check, Identity, Parser, Poll, Provider, Verdict
-from quarantine.errors import Denied, NotFound, ProviderError, QuarantineError, Unsupported
+from quarantine.action import Action, Capture, Check, Identity, Parser, Poll, Provider, Relation, Verdict
+from quarantine.errors import NotFound, Unsupported
 from quarantine.model import Resource, Value
-from quarantine_aws import ecs_task, polls, s3_bucket
+from quarantine_aws import ec2_instance, ecs_task, instance_role, polls, role_session, security_group
 from quarantine_aws.asff import asff
+from quarantine_aws.checks import check_identity, check_permissions
 from quarantine_aws.clients import Access, Clients
-from quarantine_aws.cloud import AwsCloud
+from quarantine_aws.cloud import GLOBAL, AwsCloud
+from quarantine_aws.ec2_isolate_interfaces import Ec2IsolateInterfaces
+from quarantine_aws.ec2_remove_quarantine_group import Ec2RemoveQuarantineGroup
 from quarantine_aws.ecs_stop_task import EcsStopTask
 from quarantine_aws.ecs_task_capture import EcsTaskCapture
 from quarantine_aws.guardduty import guardduty
+from quarantine_aws.iam_deny_role_session import IamDenyRoleSession
 from quarantine_aws.s3_block_public_access import S3BlockPublicAccess
 
 
@@ -59,14 +63,22 @@ class AwsSettings(Value):
 
 
 class Aws(Provider):
-    """The adapter for AWS."""
+    """A scope is `account/region`, or `account/aws-global` for what is in no region. The latter needs no setting: it
+    is reached from the account's first region."""
 
     name: ClassVar[str] = "aws"
     settings: ClassVar[type[BaseModel]] = AwsSettings
-    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (S3BlockPublicAccess, EcsStopTask)
+    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
+        S3BlockPublicAccess,
+        EcsStopTask,
+        Ec2IsolateInterfaces,
+        IamDenyRoleSession,
+        Ec2RemoveQuarantineGroup,
+    )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (EcsTaskCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"aws:asff": asff, "aws:guardduty": guardduty}
     polls: ClassVar[tuple[Poll, ...]] = (polls.PUBLIC_BUCKETS, polls.SECURITY_HUB)
+    relations: ClassVar[Mapping[str, Relation]] = {"role-sessions": instance_role.ROLE_SESSIONS}
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
@@ -79,6 +91,9 @@ class Aws(Provider):
 
     def connect(self, scope: str) -> AwsCloud:
         """Opens nothing yet: clients are made when the first call needs them. Raises NotFound for other scopes."""
+        account, _, area = scope.partition("/")
+        if area == GLOBAL and account in self._settings.accounts:
+            return AwsCloud(scope, self._clients, region=self._settings.accounts[account].regions[0])
         if scope not in self.scopes():
             raise NotFound(
                 f"AWS scope '{scope}' is not configured: providers.aws.accounts has "
@@ -93,10 +108,17 @@ class Aws(Provider):
         if resource.kind == "aws:s3-bucket":
             return resource, _bucket_tags(cloud, resource)
         if resource.kind == "aws:ecs-task":
-            return resource.model_copy(update={"uid": resource.id}), ecs_task.tags_of(
-                ecs_task.describe(cloud, resource)
-            )
-        raise Unsupported(f"nothing is known about {resource.kind} yet: aws:s3-bucket, aws:ecs-task are")
+            return _known(resource, resource.id), ecs_task.tags_of(ecs_task.describe(cloud, resource))
+        if resource.kind == "aws:ec2-instance":
+            return _known(resource, resource.id), ec2_instance.tags_of(ec2_instance.describe(cloud, resource))
+        if resource.kind == security_group.KIND:
+            return _known(resource, resource.id), ec2_instance.tags_of(security_group.describe(cloud, resource))
+        if resource.kind == role_session.KIND:
+            role, instance = role_session.parts(resource)
+            found = cloud.read("iam:GetRole", "iam.get_role", RoleName=role)["Role"]
+            return _known(resource, role_session.uid(found, instance)), ec2_instance.tags_of(found)
+        known = sorted({step.resource for step in (*self.actions, *self.captures)})
+        raise Unsupported(f"nothing is known about {resource.kind} yet: {', '.join(known)} are")
 
     def doctor(self) -> Iterator[Check]:
         if not self._settings.accounts:
@@ -108,10 +130,14 @@ class Aws(Provider):
             )
         for account, access in self._settings.accounts.items():
             cloud = self.connect(f"{account}/{access.regions[0]}")
-            check = _check_identity(cloud)
+            check = check_identity(cloud)
             yield check
             if check.verdict is Verdict.OK:
-                yield from _check_permissions(cloud)
+                yield from check_permissions(cloud)
+
+
+def _known(resource: Resource, uid: str) -> Resource:
+    return resource.model_copy(update={"uid": uid})
 
 
 def _bucket_tags(cloud: AwsCloud, resource: Resource) -> Mapping[str, str]:
@@ -124,47 +150,3 @@ def _bucket_tags(cloud: AwsCloud, resource: Resource) -> Mapping[str, str]:
         raise Unsupported(f"bucket {resource.id} is in {region}: use the scope {cloud.account}/{region}")
     tags = cloud.read_or_absent("s3:GetBucketTagging", "s3.get_bucket_tagging", Bucket=resource.id)
     return {tag["Key"]: tag["Value"] for tag in (tags or {}).get("TagSet", ())}
-
-
-def _check_identity(cloud: AwsCloud) -> Check:
-    subject = f"aws {cloud.account}"
-    try:
-        identity = cloud.identity()
-    except QuarantineError as error:
-        return Check(
-            subject=subject,
-            verdict=Verdict.FAIL,
-            message=f"AWS does not say who we are: {error}",
-            fix="set credentials (profile, role_arn or the environment), and allow HTTPS to sts in this region",
-        )
-    if identity.account != cloud.account:
-        return Check(
-            subject=subject,
-            verdict=Verdict.FAIL,
-            message=f"configured as {cloud.account}, but the credentials belong to {identity.account}",
-            fix=f"set 'profile' or 'role_arn' of account {cloud.account} to one that leads into it",
-        )
-    return Check(subject=subject, verdict=Verdict.OK, message=f"we are {identity.principal}")
-
-
-def _check_permissions(cloud: AwsCloud) -> Iterator[Check]:
-    """Reads that need no resource. Whether changes are allowed cannot be asked without making one."""
-    reads: dict[str, Callable[[], object]] = {
-        "s3:ListAllMyBuckets": lambda: cloud.read("s3:ListAllMyBuckets", "s3.list_buckets", MaxBuckets=1),
-        "s3:GetAccountPublicAccessBlock": lambda: s3_bucket.account_settings(cloud),
-    }
-    for permission, read in reads.items():
-        subject = f"aws {cloud.account} {permission}"
-        try:
-            read()
-        except Denied as error:
-            yield Check(subject=subject, verdict=Verdict.WARN, message=str(error), fix=f"allow {permission}")
-        except ProviderError as error:
-            yield Check(
-                subject=subject,
-                verdict=Verdict.WARN,
-                message=f"could not be asked: {error}",
-                fix="look at the network path to S3 and S3 Control",
-            )
-        else:
-            yield Check(subject=subject, verdict=Verdict.OK, message="allowed")

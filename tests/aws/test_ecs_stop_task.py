@@ -10,7 +10,8 @@ from quarantine.errors import Gone, Unsupported
 from quarantine.model import Resource
 from quarantine.testing.contract import OneWayContract, Setting
 from quarantine_aws.cloud import AwsCloud
-from quarantine_aws.ecs_stop_task import EcsStopTask, TaskRun
+from quarantine_aws.ecs_stop_task import EcsStopTask
+from quarantine_aws.task_run import TaskRun
 from tests.testbed.proxy import FaultProxy
 
 

@@ -1,5 +1,7 @@
 """An AWS on a loopback port: moto's server as a process of its own, so that it outlives a killed client.
 
+Where moto answers otherwise than AWS, `moto_server.py` puts it right before it starts.
+
 Put a `FaultProxy` in front of it: that one records every call, and can break them.
 """
 
@@ -38,7 +40,14 @@ class Moto:
         if importlib.util.find_spec("moto") is None:
             raise Missing("AWS: moto is not installed, get it with: pip install 'moto[server]'")
         port = self.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
+        command: list[str | Path] = [
+            sys.executable,
+            Path(__file__).with_name("moto_server.py"),
+            "-H",
+            "127.0.0.1",
+            "-p",
+            port,
+        ]
         environment = aws_environment(self.url)
         del environment["AWS_ENDPOINT_URL"]
         self._server = Process(command, Path(self._folder.name) / "moto.log", environment)

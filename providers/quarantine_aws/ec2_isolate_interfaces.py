@@ -1,0 +1,79 @@
+"""Puts every network interface of an instance into a security group without rules, and leaves it running."""
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from quarantine.action import Action, Caveat, Refusal, State
+from quarantine.errors import Conflict, Gone, Transient, Unsupported
+from quarantine.model import Resource
+from quarantine_aws import ec2_instance, interfaces, quarantine_group
+from quarantine_aws.cloud import AwsCloud
+from quarantine_aws.interfaces import Isolation
+
+
+class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
+    """The groups of an interface are a union, so ours replaces them all. EC2 is eventually consistent and AWS gives no
+    number (EC2 Developer Guide, "Eventual consistency in the Amazon EC2 API"): the two durations are ours."""
+
+    name: ClassVar[str] = "aws:ec2-isolate-interfaces"
+    resource: ClassVar[str] = "aws:ec2-instance"
+    state: ClassVar[type[State]] = Isolation
+    settles_within: ClassVar[timedelta] = timedelta(seconds=60)
+    consistent_within: ClassVar[timedelta] = timedelta(seconds=15)
+
+    def permissions(self) -> tuple[str, ...]:
+        return interfaces.PERMISSIONS
+
+    def observe(self, cloud: AwsCloud, resource: Resource) -> Isolation:
+        instance = ec2_instance.describe(cloud, resource)
+        attached = ec2_instance.interfaces(cloud, instance)
+        vpcs = sorted({interface["VpcId"] for interface in attached})
+        return interfaces.read_isolation(instance, attached, {vpc: quarantine_group.find(cloud, vpc) for vpc in vpcs})
+
+    def contained(self, before: Isolation) -> Isolation:
+        return interfaces.isolated(before)
+
+    def apply(self, cloud: AwsCloud, resource: Resource, now: Isolation, target: Any) -> None:
+        """The group is ready before the first interface is put into it, and stays when the last one has left."""
+        changes = interfaces.changes(now, target)
+        if lost := quarantine_group.absent(cloud, interfaces.others(changes)):
+            what = f"{resource.id} was in security group {', '.join(lost)}, which is not there any more"
+            raise Unsupported(f"{what}: give its interfaces groups by hand, then: quarantine case handled CASE")
+        try:
+            made = {vpc: self._ready(cloud, vpc) for vpc in interfaces.vpcs_to_make_ready(now, target)}
+            ids = now.group_ids | made
+            for interface, groups in changes.items():
+                wanted = interfaces.provider_ids(groups, ids.get(now.vpcs[interface]))
+                call = "ec2.modify_network_interface_attribute"
+                cloud.change("ec2:ModifyNetworkInterfaceAttribute", call, NetworkInterfaceId=interface, Groups=wanted)
+        except Gone as error:  # the group or the interface; whether the instance is gone, the next look will tell
+            raise Conflict(str(error)) from error
+
+    def _ready(self, cloud: AwsCloud, vpc: str) -> str:
+        """The id of our group in the VPC, without rules."""
+        group = quarantine_group.find(cloud, vpc)
+        if group is None:
+            request = quarantine_group.request(vpc, cloud.mark.installation)
+            with suppress(Conflict):  # the name is taken: another case of ours was quicker, or somebody else
+                cloud.change("ec2:CreateSecurityGroup", "ec2.create_security_group", **request)
+            group = quarantine_group.find(cloud, vpc)
+        if group is None:
+            raise Transient(f"EC2 does not show our security group in {vpc} yet")
+        if not group.ours:
+            raise Conflict(f"security group {group.id} in {vpc} has the name of ours and not our tag: look at it")
+        ingress, egress = quarantine_group.rules(cloud, group.id)
+        where: dict[str, Any] = {"GroupId": group.id}
+        if ingress:
+            call = "ec2.revoke_security_group_ingress"
+            cloud.change("ec2:RevokeSecurityGroupIngress", call, **where, SecurityGroupRuleIds=ingress)
+        if egress:
+            call = "ec2.revoke_security_group_egress"
+            cloud.change("ec2:RevokeSecurityGroupEgress", call, **where, SecurityGroupRuleIds=egress)
+        return group.id
+
+    def refusal(self, before: Isolation) -> Refusal | None:
+        return interfaces.refusal(before)
+
+    def caveats(self, before: Isolation) -> tuple[Caveat, ...]:
+        return interfaces.caveats(before)
