@@ -12,6 +12,7 @@ from quarantine.model import Resource
 from quarantine_aws.cloud import AwsCloud
 from quarantine_aws.provider import Aws, AwsAccount, AwsSettings
 from tests.testbed.aws import ACCOUNT, REGION, Moto, aws_environment
+from tests.testbed.ec2 import Vpc
 from tests.testbed.proxy import FaultProxy
 
 SCOPE = f"{ACCOUNT}/{REGION}"
@@ -121,3 +122,15 @@ def task(moto: Moto, client: Callable[[str], Any], aws: FaultProxy) -> Resource:
     )
     arn = started["tasks"][0]["taskArn"]
     return Resource(kind="aws:ecs-task", id=arn, scope=SCOPE, uid=arn)
+
+
+@pytest.fixture
+def vpc(moto: Moto, aws: FaultProxy) -> Vpc:
+    return Vpc(moto)
+
+
+@pytest.fixture
+def instance(vpc: Vpc) -> Resource:
+    """Two interfaces, in two subnets; no role."""
+    name = vpc.instance()
+    return Resource(kind="aws:ec2-instance", id=name, scope=SCOPE, uid=name)

@@ -12,7 +12,15 @@ from quarantine_aws.asff import asff
 from quarantine_aws.guardduty import guardduty
 from quarantine_aws.provider import Aws
 from tests.aws.conftest import BUCKET, SCOPE
-from tests.aws.test_findings import BUCKET_EVENT, CONTROL, FORWARDED, RECEIVED, TASK_REPLY
+from tests.aws.test_findings import (
+    BUCKET_EVENT,
+    CONTROL,
+    FORWARDED,
+    INSTANCE_CONTROL,
+    INSTANCE_EVENT,
+    RECEIVED,
+    TASK_REPLY,
+)
 
 REGISTRY = Registry([Aws], {})
 FILES = sorted((shipped() / "aws").glob("*.yaml"))
@@ -28,7 +36,7 @@ def answer(finding: Finding) -> str | None:
 
 
 def test_there_are_some() -> None:
-    assert [path.stem for path in FILES] == ["close-public-bucket", "stop-task"]
+    assert [path.stem for path in FILES] == ["close-public-bucket", "isolate-instance", "remove-quarantine-group", "stop-task"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -42,7 +50,9 @@ def test_the_samples_are_answered() -> None:
     assert [answer(finding) for finding in asff(CONTROL, "hub", RECEIVED)] == ["close-public-bucket"]
     assert [answer(finding) for finding in guardduty(BUCKET_EVENT, "gd", RECEIVED)] == ["close-public-bucket", None]
     assert [answer(finding) for finding in guardduty(TASK_REPLY, "gd", RECEIVED)] == ["stop-task"]
-    assert [answer(finding) for finding in asff(FORWARDED, "hub", RECEIVED)] == ["stop-task", None, None]
+    assert [answer(finding) for finding in asff(FORWARDED, "hub", RECEIVED)] == ["stop-task", "isolate-instance", None]
+    assert [answer(finding) for finding in guardduty(INSTANCE_EVENT, "gd", RECEIVED)] == ["isolate-instance"]
+    assert [answer(finding) for finding in asff(INSTANCE_CONTROL, "hub", RECEIVED)] == ["isolate-instance"]
 
 
 @pytest.mark.parametrize(
@@ -62,3 +72,29 @@ def test_a_bucket_is_closed_for_being_open_and_for_nothing_else(
     assert answer(finding) == name
     task = Resource(kind="aws:ecs-service", id="web", scope=SCOPE)
     assert answer(finding.model_copy(update={"resource": task})) is None
+
+
+@pytest.mark.parametrize(
+    ("severity", "name"), [(Severity.MEDIUM, None), (Severity.HIGH, "isolate-instance"), (Severity.CRITICAL, "isolate-instance")]
+)
+def test_an_instance_is_isolated_for_what_is_bad_enough(severity: Severity, name: str | None) -> None:
+    instance = Resource(kind="aws:ec2-instance", id="i-0a1b2c3d4e5f6a7b8", scope=SCOPE)
+    finding = Finding(source="s", id="1", severity=severity, resource=instance, seen_at=datetime(2026, 3, 2, tzinfo=UTC))
+    assert answer(finding) == name
+
+
+def test_isolating_an_instance_also_cuts_off_its_role() -> None:
+    playbook = next(playbook for playbook in playbooks() if playbook.name == "isolate-instance")
+    assert [(step.action, step.relation) for step in playbook.steps] == [
+        ("aws:ec2-isolate-interfaces", None),
+        ("aws:iam-deny-role-session", "role-sessions"),
+    ]
+
+
+def test_a_group_is_removed_for_being_unused_and_for_nothing_else() -> None:
+    group = Resource(kind="aws:security-group", id="sg-1", scope=SCOPE)
+    finding = Finding(
+        source="s", id="1", type="unused-quarantine-group", resource=group, seen_at=datetime(2026, 3, 2, tzinfo=UTC)
+    )
+    assert answer(finding) == "remove-quarantine-group"
+    assert answer(finding.model_copy(update={"type": "EC2.19", "severity": Severity.CRITICAL})) is None

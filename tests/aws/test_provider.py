@@ -9,9 +9,11 @@ from quarantine.action import Verdict
 from quarantine.errors import Gone, NotFound, Unsupported
 from quarantine.model import Resource
 from quarantine_aws.cloud import AwsCloud
+from quarantine_aws.leftovers import LEFTOVERS
 from quarantine_aws.provider import Aws, AwsSettings
 from tests.aws.conftest import SCOPE, provider
 from tests.testbed.aws import ACCOUNT, REGION
+from tests.testbed.ec2 import Vpc
 from tests.testbed.process import free_port
 from tests.testbed.proxy import FaultProxy
 
@@ -80,17 +82,27 @@ def test_every_region_of_every_account_is_a_scope() -> None:
     assert aws.scopes() == (f"{ACCOUNT}/eu-west-1", f"{ACCOUNT}/us-east-1", f"{OTHER}/eu-west-1")
 
 
-@pytest.mark.parametrize("scope", [f"{OTHER}/{REGION}", f"{ACCOUNT}/eu-west-1", ACCOUNT, "", f"{ACCOUNT}/{REGION}/x"])
+@pytest.mark.parametrize("scope", [f"{OTHER}/{REGION}", f"{ACCOUNT}/eu-west-1", ACCOUNT, "", f"{ACCOUNT}/{REGION}/x", f"{OTHER}/aws-global", "/aws-global"])
 def test_a_scope_that_is_not_configured_is_not_connected(scope: str) -> None:
     with pytest.raises(NotFound, match=SCOPE):
         provider("http://127.0.0.1:1").connect(scope)
 
 
 def test_the_names_of_all_it_can_do() -> None:
-    assert {action.name for action in Aws.actions} == {"aws:s3-block-public-access", "aws:ecs-stop-task"}
+    assert {action.name for action in Aws.actions} == {
+        "aws:s3-block-public-access",
+        "aws:ecs-stop-task",
+        "aws:ec2-isolate-interfaces",
+        "aws:iam-deny-role-session",
+        "aws:ec2-remove-quarantine-group",
+    }
     assert {capture.name for capture in Aws.captures} == {"aws:ecs-task-capture"}
     assert set(Aws.parsers) == {"aws:asff", "aws:guardduty"}
     assert {poll.name for poll in Aws.polls} == {"aws:public-buckets", "aws:security-hub"}
+    assert {poll.name for poll in LEFTOVERS} == {"aws:unused-quarantine-groups"}
+    assert {(relation.resource, name) for name, relation in Aws.relations.items()} == {
+        ("aws:ec2-instance", "role-sessions")
+    }
 
 
 # --- resolve --------------------------------------------------------------------------------------------------------
@@ -118,9 +130,38 @@ def test_a_task_is_resolved_with_its_arn_as_uid(aws: FaultProxy, cloud: AwsCloud
     assert provider(aws.url).resolve(cloud, nameless) == (task, {"team": "shop"})
 
 
+def test_an_instance_is_resolved_with_its_id_as_uid_and_its_tags(
+    aws: FaultProxy, cloud: AwsCloud, instance: Resource
+) -> None:
+    nameless = instance.model_copy(update={"uid": None})
+    assert provider(aws.url).resolve(cloud, nameless) == (instance, {"team": "shop"})
+    with pytest.raises(Gone):
+        provider(aws.url).resolve(cloud, nameless.model_copy(update={"id": "i-0123456789abcdef0"}))
+
+
+def test_a_security_group_is_resolved_with_its_tags(aws: FaultProxy, cloud: AwsCloud, vpc: Vpc) -> None:
+    group = Resource(kind="aws:security-group", id=vpc.web, scope=SCOPE)
+    resolved, tags = provider(aws.url).resolve(cloud, group)
+    assert (resolved.uid, tags) == (vpc.web, {"made-by": "the customer"})
+    with pytest.raises(Gone):
+        provider(aws.url).resolve(cloud, group.model_copy(update={"id": "sg-0123456789abcdef0"}))
+
+
+def test_a_role_session_is_resolved_with_what_aws_calls_its_user(aws: FaultProxy, vpc: Vpc) -> None:
+    identifier = vpc.role("web")
+    vpc.iam.tag_role(RoleName="web", Tags=[{"Key": "cloud-quarantine/protected", "Value": ""}])
+    session = Resource(kind="aws:iam-role-session", id="web/i-0123456789abcdef0", scope=f"{ACCOUNT}/aws-global")
+    cloud = provider(aws.url).connect(session.scope)
+    resolved, tags = provider(aws.url).resolve(cloud, session)
+    assert resolved.uid == f"{identifier}:i-0123456789abcdef0"
+    assert tags == {"cloud-quarantine/protected": ""}
+    with pytest.raises(Gone):
+        provider(aws.url).resolve(cloud, session.model_copy(update={"id": "nobody/i-0123456789abcdef0"}))
+
+
 def test_other_resources_are_not_resolved(aws: FaultProxy, cloud: AwsCloud) -> None:
-    with pytest.raises(Unsupported, match="aws:ec2-instance"):
-        provider(aws.url).resolve(cloud, Resource(kind="aws:ec2-instance", id="i-1", scope=SCOPE))
+    with pytest.raises(Unsupported, match="aws:ec2-instance, aws:ecs-task"):
+        provider(aws.url).resolve(cloud, Resource(kind="aws:ecs-service", id="web", scope=SCOPE))
 
 
 # --- doctor ---------------------------------------------------------------------------------------------------------
@@ -128,7 +169,7 @@ def test_other_resources_are_not_resolved(aws: FaultProxy, cloud: AwsCloud) -> N
 
 def test_the_doctor_is_content(aws: FaultProxy) -> None:
     checks = list(provider(aws.url).doctor())
-    assert [check.verdict for check in checks] == [Verdict.OK] * 3
+    assert [check.verdict for check in checks] == [Verdict.OK] * 8
     assert "arn:aws:sts::123456789012" in checks[0].message
 
 
@@ -160,6 +201,28 @@ def test_the_doctor_sees_a_missing_permission(aws: FaultProxy) -> None:
     verdicts = {check.subject: check.verdict for check in provider(aws.url).doctor()}
     assert verdicts[f"aws {ACCOUNT} s3:ListAllMyBuckets"] is Verdict.WARN
     assert verdicts[f"aws {ACCOUNT} s3:GetAccountPublicAccessBlock"] is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    "operation", ["DescribeInstances", "DescribeNetworkInterfaces", "DescribeSecurityGroupRules", "CreateSecurityGroup"]
+)
+def test_the_doctor_asks_ec2_beforehand_and_changes_nothing(aws: FaultProxy, operation: str) -> None:
+    body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>"
+    aws.answer(operation, 403, {"Content-Type": "text/xml"}, body)
+    checks = {check.subject: check for check in provider(aws.url).doctor()}
+    missing = checks[f"aws {ACCOUNT} ec2:{operation}"]
+    assert missing.verdict is Verdict.WARN and missing.fix == f"allow ec2:{operation}"
+    assert sum(check.verdict is Verdict.OK for check in checks.values()) == len(checks) - 1
+    asked = [call for call in aws.recorded() if call.service == "ec2"]
+    assert asked and all(call.form["DryRun"] == "true" for call in asked)
+
+
+def test_the_doctor_says_when_ec2_cannot_tell(aws: FaultProxy) -> None:
+    body = "<Response><Errors><Error><Code>VPCIdNotSpecified</Code></Error></Errors></Response>"
+    aws.answer("CreateSecurityGroup", 400, {"Content-Type": "text/xml"}, body)
+    checks = {check.subject: check for check in provider(aws.url).doctor()}
+    unclear = checks[f"aws {ACCOUNT} ec2:CreateSecurityGroup"]
+    assert unclear.verdict is Verdict.WARN and "could not be asked" in unclear.message
 
 
 def test_the_doctor_says_when_there_is_nothing_to_look_at() -> None:

@@ -74,9 +74,7 @@ class Vpc:
 
     def groups(self, instance: str) -> list[list[str]]:
         """Of each interface."""
-        return [
-            sorted(group["GroupId"] for group in interface["Groups"]) for interface in self._attached(instance)
-        ]
+        return [sorted(group["GroupId"] for group in interface["Groups"]) for interface in self._attached(instance)]
 
     def put(self, interface: str, *groups: str) -> None:
         self.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=list(groups))
