@@ -25,6 +25,7 @@ from quarantine_aws.cloud import AwsCloud, translate
 from quarantine_aws.codes import Absent
 from tests.aws.conftest import BUCKET, SCOPE, provider
 from tests.testbed.aws import ACCOUNT, REGION
+from tests.testbed.ec2 import Vpc
 from tests.testbed.process import free_port
 from tests.testbed.proxy import FaultProxy
 
@@ -52,6 +53,14 @@ def client_error(code: str, status: int, operation: str = "PutPublicAccessBlock"
         ("ClusterNotFoundException", 400, Gone, Gone),
         ("NoSuchPublicAccessBlockConfiguration", 404, Absent, Absent),
         ("NoSuchBucketPolicy", 404, Absent, Absent),
+        ("InvalidInstanceID.NotFound", 400, Gone, Gone),
+        ("InvalidGroup.NotFound", 400, Gone, Gone),
+        ("InvalidNetworkInterfaceID.NotFound", 400, Gone, Gone),
+        ("InvalidSecurityGroupRuleId.NotFound", 400, Gone, Gone),
+        ("NoSuchEntity", 404, Gone, Gone),
+        ("InvalidGroup.Duplicate", 400, Conflict, Conflict),
+        ("DependencyViolation", 400, Conflict, Conflict),
+        ("EntityAlreadyExists", 409, Conflict, Conflict),
         ("PreconditionFailed", 412, Conflict, Conflict),
         ("ConditionalRequestConflict", 409, Conflict, Conflict),
         ("OperationAborted", 409, Conflict, Conflict),
@@ -63,6 +72,8 @@ def client_error(code: str, status: int, operation: str = "PutPublicAccessBlock"
         ("InternalError", 200, Transient, Unknown),
         ("InvalidRequest", 400, Unsupported, Unsupported),
         ("MethodNotAllowed", 405, Unsupported, Unsupported),
+        ("UnmodifiableEntity", 400, Unsupported, Unsupported),
+        ("DryRunOperation", 412, Unsupported, Unsupported),
     ],
 )
 def test_errors_are_told_apart_by_code(
@@ -98,7 +109,14 @@ def test_what_is_absent_is_never_taken_for_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["s3.get_public_access_block", "ecs.describe_tasks", "s3.list_buckets", "s3.head_bucket"]
+    "call",
+    [
+        "s3.get_public_access_block",
+        "ecs.describe_tasks",
+        "s3.list_buckets",
+        "s3.head_bucket",
+        "ec2.create_security_group?dry-run",
+    ],
 )
 def test_reads_are_known_by_their_verb(call: str) -> None:
     assert AwsCloud(SCOPE, Clients({})).reads(call)
@@ -107,10 +125,29 @@ def test_reads_are_known_by_their_verb(call: str) -> None:
 @pytest.mark.parametrize(
     "call",
     ["s3.put_public_access_block", "ecs.stop_task", "iam.simulate_principal_policy", "sts.assume_role", "getaway.x",
-     "s3.getaway", "get_x", "s3.put_get_x", "s3.get_x\n"],
+     "s3.getaway", "get_x", "s3.put_get_x", "s3.get_x\n", "s3.put_bucket_acl?dry-run",
+     "ec2.create_security_group?dry-run=false", "ec2.create_security_group?", "ec2.create_security_group"],
 )  # fmt: skip
 def test_everything_else_is_a_change(call: str) -> None:
     assert not AwsCloud(SCOPE, Clients({})).reads(call)
+
+
+# --- dry runs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_changes_nothing_whatever_it_is_given(cloud: AwsCloud, aws: FaultProxy, vpc: Vpc) -> None:
+    call = "ec2.create_security_group?dry-run"
+    answer = cloud.read("ec2:CreateSecurityGroup", call, GroupName="x", Description="x", VpcId=vpc.id, DryRun=False)
+    assert answer == {}
+    assert vpc.quarantine_groups() == []
+    assert aws.recorded("CreateSecurityGroup")[0].form["DryRun"] == "true"
+
+
+def test_a_dry_run_that_is_not_allowed_is_denied(cloud: AwsCloud, aws: FaultProxy) -> None:
+    body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>"
+    aws.answer("CreateSecurityGroup", 403, XML, body)
+    with pytest.raises(Denied, match="ec2:CreateSecurityGroup"):
+        cloud.read("ec2:CreateSecurityGroup", "ec2.create_security_group?dry-run", GroupName="x", Description="x")
 
 
 # --- over the wire --------------------------------------------------------------------------------------------------

@@ -170,6 +170,108 @@ KEY: dict[str, Any] = {
     "updatedAt": "2026-03-02T11:00:00Z",
 }
 
+# GuardDuty, an instance that talks to a command and control server, as EventBridge delivers it.
+INSTANCE = "i-0a1b2c3d4e5f6a7b8"
+INSTANCE_EVENT: dict[str, Any] = {
+    "version": "0",
+    "id": "7f1b6e7e-2f0b-4f0e-9a5c-0d4a6a3c1f10",
+    "detail-type": "GuardDuty Finding",
+    "source": "aws.guardduty",
+    "account": "111122223333",
+    "time": "2026-03-02T11:59:00Z",
+    "region": "eu-west-1",
+    "resources": [],
+    "detail": {
+        "schemaVersion": "2.0",
+        "accountId": "111122223333",
+        "region": "eu-west-1",
+        "partition": "aws",
+        "id": "44ddfba5c5c43e07c9e3e5e2e544e95d",
+        "arn": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1/finding/44dd",
+        "type": "Backdoor:EC2/C&CActivity.B!DNS",
+        "resource": {
+            "resourceType": "Instance",
+            "instanceDetails": {
+                "instanceId": INSTANCE,
+                "instanceType": "m6i.large",
+                "launchTime": "2026-02-01T08:00:00.000Z",
+                "platform": None,
+                "productCodes": [],
+                "iamInstanceProfile": {
+                    "arn": "arn:aws:iam::111122223333:instance-profile/web", "id": "AIPAEXAMPLE"
+                },
+                "networkInterfaces": [
+                    {
+                        "networkInterfaceId": "eni-0123456789abcdef0",
+                        "privateIpAddress": "10.0.0.1",
+                        "subnetId": "subnet-1",
+                        "vpcId": "vpc-1",
+                        "securityGroups": [{"groupName": "web", "groupId": "sg-1"}],
+                        "ipv6Addresses": [],
+                    }
+                ],
+                "tags": [{"key": "team", "value": "shop"}],
+                "instanceState": "running",
+                "availabilityZone": "eu-west-1a",
+                "imageId": "ami-1",
+            },
+        },
+        "service": {
+            "serviceName": "guardduty",
+            "detectorId": "d1",
+            "action": {"actionType": "DNS_REQUEST", "dnsRequestAction": {"domain": "bad.example", "protocol": "UDP"}},
+            "resourceRole": "TARGET",
+            "eventFirstSeen": "2026-03-02T10:00:00Z",
+            "eventLastSeen": "2026-03-02T11:40:00Z",
+            "archived": False,
+            "count": 12,
+            "additionalInfo": {"value": '{"threatListName":"x"}', "type": "default"},
+        },
+        "severity": 8,
+        "createdAt": "2026-03-02T10:05:00.123Z",
+        "updatedAt": "2026-03-02T11:45:00.123Z",
+        "title": "EC2 instance is querying a domain name associated with a command and control server.",
+        "description": "...",
+    },
+}  # fmt: skip
+
+# Security Hub, about the same instance.
+INSTANCE_CONTROL: dict[str, Any] = {
+    "SchemaVersion": "2018-10-08",
+    "Id": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1/finding/44dd",
+    "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/guardduty",
+    "GeneratorId": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1",
+    "AwsAccountId": "111122223333",
+    "Region": "eu-west-1",
+    "Types": ["TTPs/Command and Control/Backdoor:EC2-C&CActivity.B!DNS"],
+    "CreatedAt": "2026-03-02T10:05:00.123Z",
+    "UpdatedAt": "2026-03-02T11:45:00.123Z",
+    "Severity": {"Product": 8, "Label": "HIGH", "Normalized": 70},
+    "Title": "EC2 instance is querying a domain name associated with a command and control server.",
+    "Description": "...",
+    "Resources": [
+        {
+            "Type": "AwsEc2Instance",
+            "Id": f"arn:aws:ec2:eu-west-1:111122223333:instance/{INSTANCE}",
+            "Partition": "aws",
+            "Region": "eu-west-1",
+            "Tags": {"team": "shop"},
+            "Details": {
+                "AwsEc2Instance": {
+                    "Type": "m6i.large",
+                    "IamInstanceProfileArn": "arn:aws:iam::111122223333:instance-profile/web",
+                    "VpcId": "vpc-1",
+                    "SubnetId": "subnet-1",
+                    "LaunchedAt": "2026-02-01T08:00:00.000Z",
+                }
+            },
+        }
+    ],
+    "WorkflowState": "NEW",
+    "Workflow": {"Status": "NEW"},
+    "RecordState": "ACTIVE",
+}
+
 
 def changed(sample: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {**copy.deepcopy(sample), **fields}
@@ -359,6 +461,50 @@ def test_an_archived_finding_on_key_and_instance_is_not_active() -> None:
     assert {finding.severity for finding in findings} == {Severity.MEDIUM}
 
 
+def test_both_say_the_same_about_an_instance() -> None:
+    event, control = one(INSTANCE_EVENT, guardduty), one(INSTANCE_CONTROL)
+    assert event.resource == control.resource
+    assert str(event.resource) == f"aws:ec2-instance/{INSTANCE} in 111122223333/eu-west-1"
+    assert event.resource.uid == INSTANCE
+    assert event.type == "Backdoor:EC2/C&CActivity.B!DNS"
+    assert event.severity is control.severity is Severity.HIGH
+    assert event.active and control.active
+
+
+@pytest.mark.parametrize("identifier", ["i-99999999", INSTANCE])
+def test_an_instance_has_a_short_or_a_long_id(identifier: str) -> None:
+    record = copy.deepcopy(INSTANCE_EVENT)
+    record["detail"]["resource"]["instanceDetails"]["instanceId"] = identifier
+    assert one(record, guardduty).resource.id == identifier
+    resources = [{"Type": "AwsEc2Instance", "Id": identifier}]
+    assert one(changed(INSTANCE_CONTROL, Resources=resources)).resource.id == identifier
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "i-1",
+        "i-0a1b2c3d4e5f6a7b8c",
+        "web",
+        f"{INSTANCE}/..",
+        f"arn:aws:ec2:eu-west-1:111122223333:volume/{INSTANCE}",
+        7,
+    ],
+)
+def test_what_does_not_name_an_instance_is_malformed(identifier: Any) -> None:
+    record = copy.deepcopy(INSTANCE_EVENT)
+    record["detail"]["resource"]["instanceDetails"]["instanceId"] = identifier
+    with pytest.raises(Malformed, match=r"resource\.instanceDetails\.instanceId"):
+        guardduty(record, "gd", RECEIVED)
+    with pytest.raises(Malformed, match=r"Resources\[0\]"):
+        asff(changed(INSTANCE_CONTROL, Resources=[{"Type": "AwsEc2Instance", "Id": identifier}]), "hub", RECEIVED)
+
+
+def test_details_of_no_instance_leave_the_finding_with_what_it_is_about() -> None:
+    resource = {"resourceType": "AccessKey", "accessKeyDetails": {"accessKeyId": "AKIA1"}, "instanceDetails": {}}
+    assert one(changed(KEY, resource=resource), guardduty).resource.kind == "aws:iam-access-key"
+
+
 @pytest.mark.parametrize("record", [{"Findings": [TASK_REPLY]}, [TASK_REPLY], {"findings": [TASK_REPLY]}])
 def test_lists_of_guardduty_findings(record: Any) -> None:
     assert one(record, guardduty).resource.id == TASK
@@ -444,7 +590,16 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=20,
 )
-SAMPLES: list[Any] = [CONTROL, FORWARDED, PARTNER, BUCKET_EVENT, TASK_REPLY, KEY]
+SAMPLES: list[Any] = [
+    CONTROL,
+    FORWARDED,
+    PARTNER,
+    BUCKET_EVENT,
+    TASK_REPLY,
+    KEY,
+    INSTANCE_EVENT,
+    INSTANCE_CONTROL,
+]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -36,7 +36,12 @@ def answer(finding: Finding) -> str | None:
 
 
 def test_there_are_some() -> None:
-    assert [path.stem for path in FILES] == ["close-public-bucket", "isolate-instance", "remove-quarantine-group", "stop-task"]
+    assert [path.stem for path in FILES] == [
+        "close-public-bucket",
+        "isolate-instance",
+        "remove-quarantine-group",
+        "stop-task",
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -75,11 +80,14 @@ def test_a_bucket_is_closed_for_being_open_and_for_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("severity", "name"), [(Severity.MEDIUM, None), (Severity.HIGH, "isolate-instance"), (Severity.CRITICAL, "isolate-instance")]
+    ("severity", "name"),
+    [(Severity.MEDIUM, None), (Severity.HIGH, "isolate-instance"), (Severity.CRITICAL, "isolate-instance")],
 )
 def test_an_instance_is_isolated_for_what_is_bad_enough(severity: Severity, name: str | None) -> None:
     instance = Resource(kind="aws:ec2-instance", id="i-0a1b2c3d4e5f6a7b8", scope=SCOPE)
-    finding = Finding(source="s", id="1", severity=severity, resource=instance, seen_at=datetime(2026, 3, 2, tzinfo=UTC))
+    finding = Finding(
+        source="s", id="1", severity=severity, resource=instance, seen_at=datetime(2026, 3, 2, tzinfo=UTC)
+    )
     assert answer(finding) == name
 
 

@@ -82,7 +82,18 @@ def test_every_region_of_every_account_is_a_scope() -> None:
     assert aws.scopes() == (f"{ACCOUNT}/eu-west-1", f"{ACCOUNT}/us-east-1", f"{OTHER}/eu-west-1")
 
 
-@pytest.mark.parametrize("scope", [f"{OTHER}/{REGION}", f"{ACCOUNT}/eu-west-1", ACCOUNT, "", f"{ACCOUNT}/{REGION}/x", f"{OTHER}/aws-global", "/aws-global"])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        f"{OTHER}/{REGION}",
+        f"{ACCOUNT}/eu-west-1",
+        ACCOUNT,
+        "",
+        f"{ACCOUNT}/{REGION}/x",
+        f"{OTHER}/aws-global",
+        "/aws-global",
+    ],
+)
 def test_a_scope_that_is_not_configured_is_not_connected(scope: str) -> None:
     with pytest.raises(NotFound, match=SCOPE):
         provider("http://127.0.0.1:1").connect(scope)
