@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from quarantine.action import Action, Caveat, Refusal, State
 from quarantine.errors import Conflict, Gone, Transient, Unsupported
 from quarantine.model import Resource
-from quarantine_aws import ec2_instance, interfaces, quarantine_group
+from quarantine_aws import ec2_instance, interfaces, quarantine_group, security_group
 from quarantine_aws.cloud import AwsCloud
 from quarantine_aws.interfaces import Isolation
 
@@ -19,8 +19,9 @@ class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
     name: ClassVar[str] = "aws:ec2-isolate-interfaces"
     resource: ClassVar[str] = "aws:ec2-instance"
     state: ClassVar[type[State]] = Isolation
-    settles_within: ClassVar[timedelta] = timedelta(seconds=60)
-    consistent_within: ClassVar[timedelta] = timedelta(seconds=15)
+    shares: ClassVar[str] = security_group.KIND
+    settles_within: ClassVar[timedelta] = timedelta(seconds=20)
+    consistent_within: ClassVar[timedelta] = timedelta(seconds=10)
 
     def permissions(self) -> tuple[str, ...]:
         return interfaces.PERMISSIONS

@@ -19,8 +19,8 @@ class Ec2RemoveQuarantineGroup(OneWay[AwsCloud, GroupPresence]):
     name: ClassVar[str] = "aws:ec2-remove-quarantine-group"
     resource: ClassVar[str] = security_group.KIND
     state: ClassVar[type[State]] = GroupPresence
-    settles_within: ClassVar[timedelta] = timedelta(seconds=60)
-    consistent_within: ClassVar[timedelta] = timedelta(seconds=15)
+    settles_within: ClassVar[timedelta] = timedelta(seconds=20)
+    consistent_within: ClassVar[timedelta] = timedelta(seconds=10)
 
     def permissions(self) -> tuple[str, ...]:
         return ("ec2:DescribeSecurityGroups", "ec2:DescribeNetworkInterfaces", "ec2:DeleteSecurityGroup")

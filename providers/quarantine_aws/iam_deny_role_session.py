@@ -22,8 +22,8 @@ class IamDenyRoleSession(Action[AwsCloud, RoleSession]):
     name: ClassVar[str] = "aws:iam-deny-role-session"
     resource: ClassVar[str] = role_session.KIND
     state: ClassVar[type[State]] = RoleSession
-    settles_within: ClassVar[timedelta] = timedelta(seconds=60)
-    consistent_within: ClassVar[timedelta] = timedelta(seconds=15)
+    settles_within: ClassVar[timedelta] = timedelta(seconds=20)
+    consistent_within: ClassVar[timedelta] = timedelta(seconds=10)
 
     def permissions(self) -> tuple[str, ...]:
         own = ("iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy")

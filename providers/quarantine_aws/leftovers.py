@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from quarantine.action import Poll
+from quarantine.action import Leftover, Poll
 from quarantine.errors import Unsupported
 from quarantine.model import Finding, Resource, Severity
 from quarantine_aws import quarantine_group, security_group
@@ -36,4 +36,4 @@ UNUSED_GROUPS: Final = Poll(
     permissions=("ec2:DescribeSecurityGroups", "ec2:DescribeNetworkInterfaces"),
     run=unused,
 )
-LEFTOVERS: Final = (UNUSED_GROUPS,)
+LEFTOVERS: Final = (Leftover(UNUSED_GROUPS, playbook="remove-quarantine-group"),)

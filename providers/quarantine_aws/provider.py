@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from quarantine.action import Action, Capture, Check, Identity, Parser, Poll, Provider, Relation, Verdict
+from quarantine.action import Action, Capture, Check, Identity, Leftover, Parser, Poll, Provider, Relation, Verdict
 from quarantine.errors import NotFound, Unsupported
 from quarantine.model import Resource, Value
 from quarantine_aws import ec2_instance, ecs_task, instance_role, polls, role_session, security_group
@@ -21,6 +21,7 @@ from quarantine_aws.ecs_stop_task import EcsStopTask
 from quarantine_aws.ecs_task_capture import EcsTaskCapture
 from quarantine_aws.guardduty import guardduty
 from quarantine_aws.iam_deny_role_session import IamDenyRoleSession
+from quarantine_aws.leftovers import LEFTOVERS
 from quarantine_aws.s3_block_public_access import S3BlockPublicAccess
 
 
@@ -79,6 +80,7 @@ class Aws(Provider):
     parsers: ClassVar[Mapping[str, Parser]] = {"aws:asff": asff, "aws:guardduty": guardduty}
     polls: ClassVar[tuple[Poll, ...]] = (polls.PUBLIC_BUCKETS, polls.SECURITY_HUB)
     relations: ClassVar[Mapping[str, Relation]] = {"role-sessions": instance_role.ROLE_SESSIONS}
+    leftovers: ClassVar[tuple[Leftover, ...]] = LEFTOVERS
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings

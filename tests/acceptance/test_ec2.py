@@ -8,19 +8,15 @@ from typing import Any
 import pytest
 
 from quarantine.case import Case, Outcome, Reason, Status
-from quarantine_aws.leftovers import UNUSED_GROUPS
-from quarantine_aws.provider import Aws as AwsProvider
-from quarantine_aws.provider import AwsAccount, AwsSettings
 from tests.acceptance.conftest import SCOPE, Aws
 from tests.acceptance.product import Product
 from tests.acceptance.test_kill import changes
-from tests.testbed.aws import ACCESS_KEY, ACCOUNT, REGION, SECRET_KEY
+from tests.testbed.aws import ACCOUNT, REGION
 from tests.testbed.ec2 import READ_ALL, Vpc
 from tests.testbed.poll import until
 
 Start = Callable[..., Product]
 ROLE = "web-server"
-CHANGES = ("CreateSecurityGroup", "RevokeSecurityGroupEgress", "ModifyNetworkInterfaceAttribute", "PutRolePolicy")
 
 
 @pytest.fixture
@@ -107,7 +103,7 @@ def test_an_instance_is_isolated_after_approval_and_given_back_byte_for_byte(
 
 
 def test_two_cases_share_one_group_and_the_release_of_the_first_leaves_the_second_isolated(
-    aws: Aws, vpc: Vpc, instance: str, on_aws: Start
+    vpc: Vpc, instance: str, on_aws: Start
 ) -> None:
     other = vpc.instance(ROLE)
     before = {name: vpc.image(name) for name in (instance, other)}
@@ -116,45 +112,58 @@ def test_two_cases_share_one_group_and_the_release_of_the_first_leaves_the_secon
     first, second = contained(product, instance), contained(product, other)
     assert isolated(vpc, instance) and isolated(vpc, other)
     assert denied(vpc, instance) and denied(vpc, other)
-    assert left_over(aws, product) == []
+    assert left_over(product) == []
 
     released(product, first)
     assert vpc.image(instance) == before[instance]
     assert isolated(vpc, other) and denied(vpc, other) and not denied(vpc, instance)
-    assert left_over(aws, product) == [], "the second case still holds it"
+    assert left_over(product) == [], "the second case still holds it"
 
     released(product, second)
     assert vpc.image(other) == before[other]
     assert vpc.policies(ROLE) == roles
-    assert left_over(aws, product) == [vpc.quarantine_group()["GroupId"]]
+    assert left_over(product) == [vpc.quarantine_group()["GroupId"]]
     product.assert_whole()
 
 
-def left_over(aws: Aws, product: Product) -> list[str]:
-    settings = AwsSettings(accounts={ACCOUNT: AwsAccount(regions=(REGION,))}, endpoint_url=aws.moto.url)
-    cloud = AwsProvider(settings).connect(SCOPE).belonging_to(product.store.installation())
-    findings, _ = UNUSED_GROUPS.run(cloud, SCOPE, datetime.now(UTC), None)
-    return [finding.resource.id for finding in findings]
+def left_over(product: Product) -> list[str]:
+    """What `quarantine sweep` finds: the groups of this installation that no interface is in."""
+    return [
+        item["resource"].removeprefix("aws:security-group/") for item in json.loads(product.say("sweep", "-o", "json"))
+    ]
 
 
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the look at what is left over, which this process makes itself."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+def test_a_sweep_removes_the_group_once_nothing_is_in_it(vpc: Vpc, instance: str, on_aws: Start) -> None:
+    product = on_aws(approvals={"second_person": False})
+    released(product, contained(product, instance))
+    assert left_over(product) == [vpc.quarantine_group()["GroupId"]]
+    product.say("sweep", "--apply")
+    assert vpc.quarantine_groups() == []
+    assert left_over(product) == []
+    contained(product, instance)
+    assert isolated(vpc, instance), "the next case makes a new one"
+    product.assert_whole()
 
 
-def test_the_group_is_removed_by_hand_once_nothing_is_in_it(vpc: Vpc, instance: str, on_aws: Start) -> None:
+def test_the_group_is_not_removed_while_a_case_or_an_interface_needs_it(vpc: Vpc, instance: str, on_aws: Start) -> None:
     product = on_aws(approvals={"second_person": False})
     case = contained(product, instance)
     group = vpc.quarantine_group()["GroupId"]
-    product.run("run", "remove-quarantine-group", f"aws:security-group/{group}", "--scope", SCOPE, "--apply")
-    (removal,) = [found for found in product.cases() if found.id != case.id]
-    assert removal.status is Status.PROPOSED and "still isolates" in removal.sentence
+    removal = ("run", "remove-quarantine-group", f"aws:security-group/{group}", "--scope", SCOPE, "--apply")
+    product.run(*removal)
+    (refused,) = [found for found in product.cases() if found.id != case.id]
+    assert refused.outcome is Outcome.REFUSED and case.id in refused.sentence
 
     released(product, case)
-    product.say("case", "retry", removal.id, "--no-wait")
-    assert product.wait(removal.id, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
+    second = vpc.interfaces(instance)[1]
+    vpc.put(second, group)
+    product.run(*removal)
+    (held,) = [found for found in product.cases() if found.id not in (case.id, refused.id)]
+    assert held.status is Status.PROPOSED and f"still isolates {second}" in held.sentence
+
+    vpc.put(second, vpc.db)
+    product.say("case", "retry", held.id, "--no-wait")
+    assert product.wait(held.id, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
     assert vpc.quarantine_groups() == []
     product.assert_whole()
 
@@ -250,7 +259,7 @@ def test_an_instance_that_is_terminated_closes_the_case(vpc: Vpc, instance: str,
 def test_killed_between_any_two_changes_of_the_containment(
     aws: Aws, vpc: Vpc, instance: str, on_aws: Start, operation: str, after_the_effect: bool
 ) -> None:
-    """kill -9 while the call is on its way, or its answer is."""
+    """kill -9 while the call is on its way, or its answer is. What follows waits as long as EC2 may take."""
     before = vpc.image(instance, ROLE)
     product = on_aws()
     held = (aws.proxy.hold_answer if after_the_effect else aws.proxy.hold)(operation)

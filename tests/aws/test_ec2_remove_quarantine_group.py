@@ -9,7 +9,7 @@ from quarantine.testing.contract import CountingGate, OneWayContract, Setting
 from quarantine_aws.cloud import AwsCloud
 from quarantine_aws.ec2_isolate_interfaces import Ec2IsolateInterfaces
 from quarantine_aws.ec2_remove_quarantine_group import Ec2RemoveQuarantineGroup
-from quarantine_aws.leftovers import LEFTOVERS, UNUSED_GROUPS
+from quarantine_aws.leftovers import UNUSED_GROUPS
 from quarantine_aws.quarantine_group import INSTALLATION, request
 from quarantine_aws.security_group import GroupPresence
 from tests.aws.conftest import SCOPE
@@ -160,6 +160,5 @@ def test_a_connection_that_does_not_know_whose_it_is_finds_nothing_to_clear_away
 
 def test_the_poll_asks_for_what_it_says(setting: Setting) -> None:
     cloud = setting.cloud.through(CountingGate(0), setting.mark, setting.used.append)
-    (poll,) = LEFTOVERS
-    poll.run(cloud, SCOPE, NOW, None)
-    assert {call.permission for call in setting.used} == set(poll.permissions)
+    UNUSED_GROUPS.run(cloud, SCOPE, NOW, None)
+    assert {call.permission for call in setting.used} == set(UNUSED_GROUPS.permissions)

@@ -9,7 +9,6 @@ from quarantine.action import Verdict
 from quarantine.errors import Gone, NotFound, Unsupported
 from quarantine.model import Resource
 from quarantine_aws.cloud import AwsCloud
-from quarantine_aws.leftovers import LEFTOVERS
 from quarantine_aws.provider import Aws, AwsSettings
 from tests.aws.conftest import SCOPE, provider
 from tests.testbed.aws import ACCOUNT, REGION
@@ -110,7 +109,9 @@ def test_the_names_of_all_it_can_do() -> None:
     assert {capture.name for capture in Aws.captures} == {"aws:ecs-task-capture"}
     assert set(Aws.parsers) == {"aws:asff", "aws:guardduty"}
     assert {poll.name for poll in Aws.polls} == {"aws:public-buckets", "aws:security-hub"}
-    assert {poll.name for poll in LEFTOVERS} == {"aws:unused-quarantine-groups"}
+    assert {leftover.poll.name: leftover.playbook for leftover in Aws.leftovers} == {
+        "aws:unused-quarantine-groups": "remove-quarantine-group"
+    }
     assert {(relation.resource, name) for name, relation in Aws.relations.items()} == {
         ("aws:ec2-instance", "role-sessions")
     }
