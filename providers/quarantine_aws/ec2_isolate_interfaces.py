@@ -53,24 +53,24 @@ class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
 
     def _ready(self, cloud: AwsCloud, vpc: str) -> str:
         """The id of our group in the VPC, without rules."""
-        group = quarantine_group.find(cloud, vpc)
+        group, made = quarantine_group.find(cloud, vpc), False
         if group is None:
             request = quarantine_group.request(vpc, cloud.mark.installation)
             with suppress(Conflict):  # the name is taken: another case of ours was quicker, or somebody else
                 cloud.change("ec2:CreateSecurityGroup", "ec2.create_security_group", **request)
+                made = True
             group = quarantine_group.find(cloud, vpc)
         if group is None:
             raise Transient(f"EC2 does not show our security group in {vpc} yet")
         if not group.ours:
             raise Conflict(f"security group {group.id} in {vpc} has the name of ours and not our tag: look at it")
-        ingress, egress = quarantine_group.rules(cloud, group.id)
-        where: dict[str, Any] = {"GroupId": group.id}
-        if ingress:
-            call = "ec2.revoke_security_group_ingress"
-            cloud.change("ec2:RevokeSecurityGroupIngress", call, **where, SecurityGroupRuleIds=ingress)
-        if egress:
-            call = "ec2.revoke_security_group_egress"
-            cloud.change("ec2:RevokeSecurityGroupEgress", call, **where, SecurityGroupRuleIds=egress)
+        rules = quarantine_group.rules(cloud, group.id)
+        if not any(rules.values()) and (made or group.altered):  # a new one has some, and they must not be missed
+            raise Transient(f"EC2 does not show the rules of security group {group.id} yet")
+        for direction, ids in rules.items():
+            if ids:
+                call = f"ec2.revoke_security_group_{direction.lower()}"
+                cloud.change(f"ec2:RevokeSecurityGroup{direction}", call, GroupId=group.id, SecurityGroupRuleIds=ids)
         return group.id
 
     def refusal(self, before: Isolation) -> Refusal | None:

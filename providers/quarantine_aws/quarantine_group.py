@@ -67,17 +67,18 @@ def all_ours(cloud: AwsCloud) -> list[dict[str, Any]]:
     return [group for group in found if is_ours(group, cloud.installation)]
 
 
-def rules(cloud: AwsCloud, group: str) -> tuple[list[str], list[str]]:
-    """The ids of a group's rules: for ingress, for egress. They cover every kind: CIDR, IPv6, prefix list, group."""
+def rules(cloud: AwsCloud, group: str) -> dict[str, list[str]]:
+    """The ids of a group's rules, by direction. They cover every kind: CIDR, IPv6, prefix list, another group."""
     found = cloud.pages(
         "ec2:DescribeSecurityGroupRules",
         "ec2.describe_security_group_rules",
         "SecurityGroupRules",
         Filters=[{"Name": "group-id", "Values": [group]}],
     )
-    ingress = [rule["SecurityGroupRuleId"] for rule in found if not rule["IsEgress"]]
-    egress = [rule["SecurityGroupRuleId"] for rule in found if rule["IsEgress"]]
-    return ingress, egress
+    return {
+        "Ingress": [rule["SecurityGroupRuleId"] for rule in found if not rule["IsEgress"]],
+        "Egress": [rule["SecurityGroupRuleId"] for rule in found if rule["IsEgress"]],
+    }
 
 
 def absent(cloud: AwsCloud, groups: Iterable[str]) -> list[str]:

@@ -1,3 +1,4 @@
+import copy
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_the_samples_are_answered() -> None:
     assert [answer(finding) for finding in asff(CONTROL, "hub", RECEIVED)] == ["close-public-bucket"]
     assert [answer(finding) for finding in guardduty(BUCKET_EVENT, "gd", RECEIVED)] == ["close-public-bucket", None]
     assert [answer(finding) for finding in guardduty(TASK_REPLY, "gd", RECEIVED)] == ["stop-task"]
-    assert [answer(finding) for finding in asff(FORWARDED, "hub", RECEIVED)] == ["stop-task", "isolate-instance", None]
+    assert [answer(finding) for finding in asff(FORWARDED, "hub", RECEIVED)] == ["stop-task", None, None]
     assert [answer(finding) for finding in guardduty(INSTANCE_EVENT, "gd", RECEIVED)] == ["isolate-instance"]
     assert [answer(finding) for finding in asff(INSTANCE_CONTROL, "hub", RECEIVED)] == ["isolate-instance"]
 
@@ -89,6 +90,16 @@ def test_an_instance_is_isolated_for_what_is_bad_enough(severity: Severity, name
         source="s", id="1", severity=severity, resource=instance, seen_at=datetime(2026, 3, 2, tzinfo=UTC)
     )
     assert answer(finding) == name
+
+
+def test_the_host_of_a_container_is_not_isolated_for_what_its_container_does() -> None:
+    event = copy.deepcopy(INSTANCE_EVENT)
+    assert [answer(finding) for finding in guardduty(event, "gd", RECEIVED)] == ["isolate-instance"]
+    cluster = {"arn": "arn:aws:eks:eu-west-1:111122223333:cluster/shop", "name": "shop"}
+    event["detail"]["resource"] |= {"resourceType": "EKSCluster", "eksClusterDetails": cluster}
+    findings = guardduty(event, "gd", RECEIVED)
+    assert [finding.resource.kind for finding in findings] == ["aws:ec2-instance", "aws:eks-cluster"]
+    assert [answer(finding) for finding in findings] == [None, None]
 
 
 def test_isolating_an_instance_also_cuts_off_its_role() -> None:
