@@ -256,7 +256,7 @@ def test_an_instance_that_is_terminated_closes_the_case(vpc: Vpc, instance: str,
     "operation",
     ["CreateSecurityGroup", "RevokeSecurityGroupEgress", "ModifyNetworkInterfaceAttribute", "PutRolePolicy"],
 )
-def test_killed_between_any_two_changes_of_the_containment(
+def test_killed_between_two_changes_of_the_containment(
     aws: Aws, vpc: Vpc, instance: str, on_aws: Start, operation: str, after_the_effect: bool
 ) -> None:
     """kill -9 while the call is on its way, or its answer is. What follows waits as long as EC2 may take."""
