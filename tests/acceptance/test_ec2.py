@@ -137,7 +137,11 @@ def test_a_sweep_removes_the_group_once_nothing_is_in_it(vpc: Vpc, instance: str
     product = on_aws(approvals={"second_person": False})
     released(product, contained(product, instance))
     assert left_over(product) == [vpc.quarantine_group()["GroupId"]]
-    product.say("sweep", "--apply")
+    product.run("sweep", "--apply")
+    (removal,) = [found for found in product.cases() if found.playbook == "remove-quarantine-group"]
+    assert removal.status is Status.AWAITING_APPROVAL and len(vpc.quarantine_groups()) == 1, "it cannot be undone"
+    product.say("case", "approve", removal.id, "--no-wait")
+    assert product.wait(removal.id, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
     assert vpc.quarantine_groups() == []
     assert left_over(product) == []
     contained(product, instance)
@@ -163,6 +167,8 @@ def test_the_group_is_not_removed_while_a_case_or_an_interface_needs_it(vpc: Vpc
 
     vpc.put(second, vpc.db)
     product.say("case", "retry", held.id, "--no-wait")
+    product.wait(held.id, Status.AWAITING_APPROVAL)
+    product.say("case", "approve", held.id, "--no-wait")
     assert product.wait(held.id, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
     assert vpc.quarantine_groups() == []
     product.assert_whole()
