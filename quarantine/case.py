@@ -720,7 +720,7 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
         case Drifted():
             update = {"stage": Stage.DRIFTED}
         case Skipped():
-            update = {"stage": Stage.SKIPPED}
+            update = {"stage": Stage.SKIPPED, "intended": False}
         case Captured():
             update = {"stage": Stage.CAPTURED}
         case Released():

@@ -117,7 +117,7 @@ class Convergence:
         now = self.observe(action, step)
         again = progress.stage is Stage.DRIFTED
         if now is GONE:
-            raise Gone(f"{step.resource} is not there any more")
+            return self.gone(turn, step)
         target = restored(progress.target, action.state) if again else action.contained(now)
         if reached(now, target):
             turn.add(Verified(step=step.index) if again else Skipped(step=step.index, sentence="it was so already"))
@@ -143,6 +143,17 @@ class Convergence:
             return self._held_elsewhere(turn, other)
         return self._apply(turn, step, now, target)
 
+    def gone(self, turn: Turn, step: PlannedStep) -> bool:
+        """The step's resource is not there any more. If it is the case's own, that is the end of the case.
+
+        A related one is only passed over: who deletes an instance's role must not end the watch over the instance.
+        """
+        sentence = f"{step.resource} is not there any more"
+        if step.resource.identity == turn.case.resource.identity:
+            raise Gone(sentence)
+        turn.add(Skipped(step=step.index, sentence=sentence))
+        return True
+
     def _held_elsewhere(self, turn: Turn, other: Held) -> bool:
         sentence = f"case {other.case} already contains this resource with the same action"
         if turn.case.touched:
@@ -160,7 +171,7 @@ class Convergence:
             return False
         now = self.observe(action, step)
         if now is GONE or before is GONE or target is GONE:
-            raise Gone(f"{step.resource} is not there any more")
+            return self.gone(turn, step)
         merged, kept = three_way(before, target, now)
         intended = ReleaseIntended(
             step=step.index,
@@ -203,7 +214,7 @@ class Convergence:
             return self._look(turn, step, error)
         except (Halt, ProviderError) as error:
             turn.add(NotApplied(step=step.index, sentence=str(error)))
-            if isinstance(error, (Conflict, Late, Transient)):
+            if isinstance(error, (Conflict, Gone, Late, Transient)):  # what is gone may be a part: the look will tell
                 return self._look(turn, step, error)
             raise
         turn.add(Applied(step=step.index))
@@ -249,7 +260,7 @@ class Convergence:
             turn.wait(min(settled, self._a_little_later(progress.since)))
             return False
         if now is GONE:
-            raise Gone(f"{step.resource} is not there any more")
+            return self.gone(turn, step)
         if not certain and action.consistent_within and not self._seen_twice(turn, step, action, now):
             return False
         if not self._only_we(action, progress, releasing, now):

@@ -289,7 +289,7 @@ class Engine:
             action = self._steps.action(step)
             target = restored(progress.target, action.state)
             now = self._steps.observe(action, step)
-            if now is GONE:
+            if now is GONE and step.resource.identity == turn.case.resource.identity:
                 raise Gone(f"{step.resource} is not there any more")
             if reached(now, target):
                 continue

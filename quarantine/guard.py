@@ -73,6 +73,8 @@ class Facts:
     """Those that do the same work as the resource."""
     scheduled: bool = False
     """Opened by the clock, not by a detector's alert or a person."""
+    ours: bool = False
+    """The plan acts on shared objects that we made, and on nothing else."""
     users: tuple[str, ...] = ()
     """The open cases that may be using a resource of the plan, where it is a shared object of ours."""
 
@@ -213,7 +215,9 @@ def freshness(plan: Plan, facts: Facts) -> Decision:
 
 
 def evidence(plan: Plan, facts: Facts) -> Decision:
-    """What cannot be undone destroys evidence, so some is taken first."""
+    """What cannot be undone destroys evidence, so some is taken first. Our own shared objects hold none."""
+    if facts.ours:
+        return Allow("what is removed is our own")
     for step in plan.steps:
         if step.nature is Nature.CAPTURE:
             return Allow("evidence is taken first")

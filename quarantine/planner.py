@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from quarantine.action import Action, Capture, Cloud, Group, OneWay, Provider, reached
@@ -93,8 +94,14 @@ class Planner:
             ),
             group=group,
             scheduled=case.opened_by.startswith("schedule:"),
+            ours={step.resource.kind for step in draft.plan.steps} <= self._shared,
             users=tuple(item for item in self._users(draft.plan) if item != case.id),
         )
+
+    @cached_property
+    def _shared(self) -> frozenset[str]:
+        """The kinds of objects of ours that cases share."""
+        return frozenset(getattr(doing, "shares", "") for doing in self._registry.actions.values()) - {""}
 
     def group(self, resource: Resource) -> Group | None:
         """Those that do the same work, where the platform knows of any."""

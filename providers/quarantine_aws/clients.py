@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from quarantine.action import sdk
 from quarantine.errors import NotFound
 from quarantine.model import Value
 
@@ -198,9 +199,7 @@ class _AssumedRole:
 
 
 def _core_session(profile: str | None) -> Any:
-    from botocore.session import Session
-
-    core = Session(profile=profile)
+    core = sdk("botocore.session").Session(profile=profile)
     core.register_component("data_loader", _loader())
     return core
 

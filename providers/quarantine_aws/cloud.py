@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Final
 
-from quarantine.action import Call, Cloud, Identity, Mark, Receipt
+from quarantine.action import Call, Cloud, Identity, Mark, Receipt, sdk
 from quarantine.errors import (
     Denied,
     ProviderError,
@@ -17,6 +18,12 @@ from quarantine.errors import (
 )
 from quarantine_aws.clients import Clients, as_case
 from quarantine_aws.codes import CODES, Absent
+
+SIGNATURE: Final = timedelta(minutes=5, seconds=30)
+"""How long after it was signed AWS may still take a request: five minutes (AWS General Reference, "Signature Version 4
+signing process"), and some for the clocks. What is undone earlier could be done again by a worker that was frozen."""
+S3_SIGNATURE: Final = timedelta(minutes=15, seconds=30)
+"""The same for S3: fifteen minutes (Amazon S3 API Reference, "Error responses": RequestTimeTooSkewed)."""
 
 _READS: Final = re.compile(r"[a-z0-9]+\.(get|describe|list|head)_[a-z0-9_]+|ec2\.[a-z0-9_]+\?dry-run")
 
@@ -128,10 +135,8 @@ _LOOK_AT_ACCESS: Final = "Look at providers.aws in the configuration and at the 
 
 
 def _sdk_errors() -> tuple[type[Exception], ...]:
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
-
-    return (ClientError, BotoCoreError, ResponseParserError)
+    errors = sdk("botocore.exceptions")
+    return (errors.ClientError, errors.BotoCoreError, sdk("botocore.parsers").ResponseParserError)
 
 
 def _setup_errors() -> tuple[type[Exception], ...]:
@@ -145,26 +150,26 @@ def _would_have_happened(error: Any) -> bool:
 
 def translate(error: Exception, call: str, changes: bool) -> ProviderError:
     """One SDK error as one of ours, by its code or class. For a change, what is not certain is Unknown."""
-    from botocore import exceptions as sdk
-
-    if isinstance(error, sdk.ClientError):
+    errors = sdk("botocore.exceptions")
+    if isinstance(error, errors.ClientError):
         return _answered(error, call, changes)
     text = f"{call}: {error}"
-    if isinstance(error, (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.ProxyConnectionError)):
+    if isinstance(error, (errors.EndpointConnectionError, errors.ConnectTimeoutError, errors.ProxyConnectionError)):
         return Unreachable(f"{text}. Look at the network path and at providers.aws.endpoint_url")
     if isinstance(
         error,
         (
-            sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError, sdk.TokenRetrievalError,
-            sdk.UnauthorizedSSOTokenError, sdk.SSOTokenLoadError, sdk.ProfileNotFound, sdk.NoAuthTokenError,
+            errors.NoCredentialsError, errors.PartialCredentialsError, errors.CredentialRetrievalError,
+            errors.TokenRetrievalError, errors.UnauthorizedSSOTokenError, errors.SSOTokenLoadError,
+            errors.ProfileNotFound, errors.NoAuthTokenError,
         ),
     ):  # fmt: skip
         return Unreachable(f"{text}. {_LOOK_AT_ACCESS}")
-    if isinstance(error, sdk.ValidationError | sdk.ParamValidationError):
+    if isinstance(error, errors.ValidationError | errors.ParamValidationError):
         return Unsupported(text)
     if changes:
         return Unknown(text)
-    return Transient(text) if isinstance(error, sdk.HTTPClientError) else Unreachable(text)
+    return Transient(text) if isinstance(error, errors.HTTPClientError) else Unreachable(text)
 
 
 def _answered(error: Any, call: str, changes: bool) -> ProviderError:

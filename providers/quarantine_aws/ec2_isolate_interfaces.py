@@ -8,7 +8,7 @@ from quarantine.action import Action, Caveat, Refusal, State
 from quarantine.errors import Conflict, Gone, Transient, Unsupported
 from quarantine.model import Resource
 from quarantine_aws import ec2_instance, interfaces, quarantine_group, security_group
-from quarantine_aws.cloud import AwsCloud
+from quarantine_aws.cloud import SIGNATURE, AwsCloud
 from quarantine_aws.interfaces import Isolation
 
 
@@ -22,6 +22,7 @@ class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
     shares: ClassVar[str] = security_group.KIND
     settles_within: ClassVar[timedelta] = timedelta(seconds=20)
     consistent_within: ClassVar[timedelta] = timedelta(seconds=10)
+    late_within: ClassVar[timedelta] = SIGNATURE
 
     def permissions(self) -> tuple[str, ...]:
         return interfaces.PERMISSIONS
@@ -29,8 +30,8 @@ class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
     def observe(self, cloud: AwsCloud, resource: Resource) -> Isolation:
         instance = ec2_instance.describe(cloud, resource)
         attached = ec2_instance.interfaces(cloud, instance)
-        vpcs = sorted({interface["VpcId"] for interface in attached})
-        return interfaces.read_isolation(instance, attached, {vpc: quarantine_group.find(cloud, vpc) for vpc in vpcs})
+        groups = {vpc: quarantine_group.find(cloud, vpc) for vpc in sorted({item["VpcId"] for item in attached})}
+        return interfaces.read_isolation(instance, attached, groups)
 
     def contained(self, before: Isolation) -> Isolation:
         return interfaces.isolated(before)
@@ -43,9 +44,8 @@ class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
             raise Unsupported(f"{what}: give its interfaces groups by hand, then: quarantine case handled CASE")
         try:
             made = {vpc: self._ready(cloud, vpc) for vpc in interfaces.vpcs_to_make_ready(now, target)}
-            ids = now.group_ids | made
             for interface, groups in changes.items():
-                wanted = interfaces.provider_ids(groups, ids.get(now.vpcs[interface]))
+                wanted = interfaces.provider_ids(groups, (now.group_ids | made).get(now.vpcs[interface]))
                 call = "ec2.modify_network_interface_attribute"
                 cloud.change("ec2:ModifyNetworkInterfaceAttribute", call, NetworkInterfaceId=interface, Groups=wanted)
         except Gone as error:  # the group or the interface; whether the instance is gone, the next look will tell
@@ -55,8 +55,8 @@ class Ec2IsolateInterfaces(Action[AwsCloud, Isolation]):
         """The id of our group in the VPC, without rules."""
         group, made = quarantine_group.find(cloud, vpc), False
         if group is None:
-            request = quarantine_group.request(vpc, cloud.mark.installation)
             with suppress(Conflict):  # the name is taken: another case of ours was quicker, or somebody else
+                request = quarantine_group.request(vpc, cloud.mark.installation)
                 cloud.change("ec2:CreateSecurityGroup", "ec2.create_security_group", **request)
                 made = True
             group = quarantine_group.find(cloud, vpc)

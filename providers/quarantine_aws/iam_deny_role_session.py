@@ -9,7 +9,7 @@ from quarantine.action import Action, Caveat, Refusal, State
 from quarantine.errors import Conflict, Gone
 from quarantine.model import Resource
 from quarantine_aws import role_session
-from quarantine_aws.cloud import AwsCloud
+from quarantine_aws.cloud import SIGNATURE, AwsCloud
 from quarantine_aws.role_session import Policy, RoleSession
 
 
@@ -24,6 +24,7 @@ class IamDenyRoleSession(Action[AwsCloud, RoleSession]):
     state: ClassVar[type[State]] = RoleSession
     settles_within: ClassVar[timedelta] = timedelta(seconds=20)
     consistent_within: ClassVar[timedelta] = timedelta(seconds=10)
+    late_within: ClassVar[timedelta] = SIGNATURE
 
     def permissions(self) -> tuple[str, ...]:
         own = ("iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy")

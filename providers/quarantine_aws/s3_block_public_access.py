@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from quarantine.action import Action, Caveat, Fact, State
 from quarantine.model import Resource
 from quarantine_aws import s3_bucket
-from quarantine_aws.cloud import AwsCloud
+from quarantine_aws.cloud import S3_SIGNATURE, AwsCloud
 from quarantine_aws.s3_exposure import CLOSED, Exposure, caveats, expose
 
 
@@ -29,6 +29,7 @@ class S3BlockPublicAccess(Action[AwsCloud, BlockedAccess]):
     state: ClassVar[type[State]] = BlockedAccess
     settles_within: ClassVar[timedelta] = timedelta(seconds=10)
     consistent_within: ClassVar[timedelta] = timedelta(seconds=10)
+    late_within: ClassVar[timedelta] = S3_SIGNATURE
 
     def permissions(self) -> tuple[str, ...]:
         return (

@@ -887,3 +887,35 @@ def test_drift_is_put_right_once_and_then_a_person_decides(bench_of: MakeBench) 
     bench.world.meddle("b", labels={"app": "back"})
     bench.clock.turn(timedelta(minutes=6))
     assert bench.settle(other).status is Status.NEEDS_HUMAN, "another playbook asks at once"
+
+
+# -- related resources that vanish ---------------------------------------------------------------------------------------
+
+
+def test_a_related_resource_that_vanishes_does_not_end_the_watch_over_the_others(bench: Bench) -> None:
+    """Who deletes one of them must not get the others out of quarantine, nor the case out of sight."""
+    bench.machine("a")
+    bench.machine("b")
+    resource = bench.world.add("web", peers=("a", "b"))
+    case = bench.settle(bench.open(resource, "isolate-peers"))
+    bench.world.remove("a")
+    bench.clock.turn(timedelta(minutes=6))
+    stopped = bench.settle(case)
+    assert (stopped.status, stopped.reason) == (Status.NEEDS_HUMAN, Reason.DRIFTED)
+    bench.desk.retry(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CONTAINED
+    assert set(bench.world.machine("b").labels) == {"quarantine"}
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("b").labels == {"app": "shop", "tier": "front"}
+
+
+def test_a_related_resource_that_vanished_is_passed_over_at_the_release(bench: Bench) -> None:
+    bench.machine("a")
+    bench.machine("b")
+    case = bench.settle(bench.open(bench.world.add("web", peers=("a", "b")), "isolate-peers"))
+    bench.world.remove("b")
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("a").labels == {"app": "shop", "tier": "front"}
+    assert "skipped" in bench.types(case)
