@@ -12,6 +12,7 @@ from typing import Any
 
 from quarantine.case import Recorded
 from quarantine.model import canonical
+from quarantine.text import many
 
 START = "0" * 64
 VERSION = 1
@@ -81,7 +82,12 @@ def verify(cases: Iterable[tuple[str, int, str, Iterable[Sealed]]]) -> Report:
                 entries,
                 count,
             )
-    return Report(Finding.OK, f"{entries} entries in {count} cases, every chain is whole", entries, count)
+    return Report(
+        Finding.OK,
+        f"{entries} {'entry' if entries == 1 else 'entries'} in {many(count, 'case')}, every chain is whole",
+        entries,
+        count,
+    )
 
 
 def _fault(sealed: Sealed, case: str, expected: int, previous: str) -> tuple[Finding, str] | None:

@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: the one border between a finding's words and a terminal or a page."""
+"""Text for people. What others wrote is made safe to show: the one border between a finding's words and a terminal."""
 
 LONGEST = 500
 
@@ -41,3 +41,8 @@ def closest(word: str, known: "list[str]") -> str:
 
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def many(count: int, noun: str) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -43,7 +43,7 @@ from quarantine.case import (
 from quarantine.cli.screen import Screen, gap, safe, value_text
 from quarantine.model import Value
 from quarantine.state import Difference
-from quarantine.text import safe_text
+from quarantine.text import many, safe_text
 
 _STYLES: dict[type[Value], str] = {
     Held: "yellow",
@@ -84,7 +84,7 @@ def about(recorded: Recorded) -> str:
             return f"{event.finding.source} reported it again"
         case Planned():
             todo = sum(step.needed for step in event.plan.steps)
-            return f"{todo} of {_many(len(event.plan.steps), 'step')} to do, plan {event.digest[:12]}"
+            return f"{todo} of {many(len(event.plan.steps), 'step')} to do, plan {event.digest[:12]}"
         case Held():
             return f"{event.guard}: {event.sentence}"
         case Asked():
@@ -94,7 +94,7 @@ def about(recorded: Recorded) -> str:
         case Allowed():
             return f"all {len(event.sentences)} guards say yes"
         case Captured():
-            return _many(len(event.evidence), "artifact") + " kept"
+            return many(len(event.evidence), "artifact") + " kept"
         case Intended():
             return f"{event.action} on {event.resource.id}"
         case Changed():
@@ -181,7 +181,3 @@ def _because(what: str, reason: str) -> str:
 
 def _keeping(what: str, kept: Sequence[Difference]) -> str:
     return f"{what}; stays as somebody else set it: {changed(kept)}" if kept else what
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

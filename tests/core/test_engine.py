@@ -889,7 +889,7 @@ def test_drift_is_put_right_once_and_then_a_person_decides(bench_of: MakeBench) 
     assert bench.settle(other).status is Status.NEEDS_HUMAN, "another playbook asks at once"
 
 
-# -- related resources that vanish ---------------------------------------------------------------------------------------
+# -- related resources that vanish --------------------------------------------------------------------------------
 
 
 def test_a_related_resource_that_vanishes_does_not_end_the_watch_over_the_others(bench: Bench) -> None:
