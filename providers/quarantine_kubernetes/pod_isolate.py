@@ -59,11 +59,9 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
             pod_policy.put(cloud, resource, now)
         if now.labels != target.labels:
             gone: dict[str, str | None] = {key: None for key in now.labels if key not in target.labels}
-            # One patch, of this very pod: with another uid the API server refuses it.
-            metadata = {"uid": now.uid, "labels": gone | target.labels}
-            if ISOLATED not in target.labels:
-                # A release overwrites nobody's change. A containment does not wait for whoever is writing.
-                metadata["resourceVersion"] = now.version
+            # One patch, of this very pod as it was seen: it overwrites nobody's change, and one of a worker that was
+            # frozen, which arrives when all is over, is refused. Whoever writes often costs us a look and a try more.
+            metadata = {"uid": now.uid, "resourceVersion": now.version, "labels": gone | target.labels}
             where = {"namespace": resource.area, "name": resource.id}
             cloud.change("patch pods", f"patch {POD}", **where, content_type=MERGE, body={"metadata": metadata})
         if target.policy is None and now.policy is not None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from quarantine.action import GONE, Refusal, State, reached, three_way
-from quarantine.errors import Conflict, Denied, Gone
+from quarantine.errors import Conflict, Denied
 from quarantine.model import Resource
 from quarantine.testing.contract import CountingGate, ReversibleContract, Setting, Stopped, Stranger
 from quarantine_kubernetes.cloud import KubernetesCloud
@@ -208,10 +208,24 @@ def test_another_pod_under_the_same_name_is_left_alone(
     namespace.api.delete(namespace.pod_path("web-1"))
     namespace.pod("web-1", LABELS)
     assert setting.observe() is GONE
-    with pytest.raises(Gone, match="another object has this name"):  # even if it looked just before
+    with pytest.raises(Conflict):  # even if it looked just before; the engine's next look finds that it is gone
         setting.action.apply(
             setting.cloud.through(CountingGate(), setting.mark), setting.resource, before, setting.target(before)
         )
+    assert namespace.labels("web-1") == LABELS
+
+
+def test_a_patch_of_a_frozen_worker_that_arrives_when_all_is_over_is_refused(
+    namespace: Namespace, isolate: Callable[[Resource], Setting]
+) -> None:
+    setting = isolate(namespace.pod("web-1", LABELS))
+    frozen = observe(setting)
+    before = contain(setting)
+    release(setting, before)
+    late = frozen.model_copy(update={"policy": Policy.QUARANTINE})  # its first change had gone through
+    cloud = setting.cloud.through(CountingGate(), setting.mark)
+    with pytest.raises(Conflict):
+        setting.action.apply(cloud, setting.resource, late, setting.target(before))
     assert namespace.labels("web-1") == LABELS
 
 
