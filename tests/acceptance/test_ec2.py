@@ -139,8 +139,6 @@ def test_a_sweep_removes_the_group_once_nothing_is_in_it(vpc: Vpc, instance: str
     assert left_over(product) == [vpc.quarantine_group()["GroupId"]]
     product.run("sweep", "--apply")
     (removal,) = [found for found in product.cases() if found.playbook == "remove-quarantine-group"]
-    assert removal.status is Status.AWAITING_APPROVAL and len(vpc.quarantine_groups()) == 1, "it cannot be undone"
-    product.say("case", "approve", removal.id, "--no-wait")
     assert product.wait(removal.id, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
     assert vpc.quarantine_groups() == []
     assert left_over(product) == []
@@ -167,11 +165,20 @@ def test_the_group_is_not_removed_while_a_case_or_an_interface_needs_it(vpc: Vpc
 
     vpc.put(second, vpc.db)
     product.say("case", "retry", held.id, "--no-wait")
-    product.wait(held.id, Status.AWAITING_APPROVAL)
-    product.say("case", "approve", held.id, "--no-wait")
     assert product.wait(held.id, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
     assert vpc.quarantine_groups() == []
     product.assert_whole()
+
+
+def test_a_removal_needs_a_second_person_where_one_is_asked_for(vpc: Vpc, instance: str, on_aws: Start) -> None:
+    """It cannot be undone: who asked for it does not approve it."""
+    product = on_aws()
+    released(product, contained(product, instance))
+    product.run("sweep", "--apply")
+    (removal,) = [found for found in product.cases() if found.playbook == "remove-quarantine-group"]
+    assert removal.status is Status.AWAITING_APPROVAL
+    assert product.run("case", "approve", removal.id, "--no-wait").returncode != 0
+    assert len(vpc.quarantine_groups()) == 1
 
 
 def opened_group(vpc: Vpc, instance: str) -> None:
