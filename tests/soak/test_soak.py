@@ -23,10 +23,10 @@ def sqlite(folder: Path) -> str:
 
 def test_one_server_is_frozen_while_the_other_is_killed(aws: Aws, tmp_path: Path, seed: int, tell: Tell) -> None:
     with running(aws, tmp_path, 2, sqlite(tmp_path), seed) as fleet:
-        fleet.feed(4)
+        fleet.feed(3)
 
         def kill_it_again_and_again(other: Product) -> None:
-            for _ in range(4):
+            for _ in range(3):
                 fleet.feed(1)
                 fleet.kill(other)
 
