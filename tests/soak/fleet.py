@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from quarantine.case import Case, Intended, Outcome, Reason, ReleaseIntended, Retried, Status, TakenOver
 from quarantine.config import Approvals
@@ -85,6 +86,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self._desk = Desk(self.store, Approvals(), now)
+        self._database = create_engine(self.store.url, poolclass=NullPool)
 
     # -- the work ----------------------------------------------------------------------------------------------------
 
@@ -182,13 +184,9 @@ class Fleet:
 
     def _owner(self, case: str) -> str:
         """Who carries a case on; empty for nobody."""
-        engine = create_engine(self.store.url)
-        try:
-            with engine.connect() as connection:
-                query = text("SELECT owner FROM cases WHERE id = :id")
-                return str(connection.execute(query, {"id": case}).scalar() or "")
-        finally:
-            engine.dispose()
+        query = text("SELECT owner FROM cases WHERE id = :id")
+        with self._database.connect() as connection:
+            return str(connection.execute(query, {"id": case}).scalar() or "")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
