@@ -7,7 +7,7 @@ rest ── until every case is contained or released ────────�
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -144,12 +144,17 @@ class Fleet:
         self.counts.kills += 1
         if held is not None:
             # Let go: the request was on its way already, and arrives although nobody is there to hear the answer.
-            self.chance.choice((held.let_go, held.abandon))()
-            self.aws.proxy.clear()
+            gone = held.abandon if held.reached.is_set() and self.chance.random() < 0.5 else held.let_go
+            gone()
         server.start()
 
-    def freeze(self, meanwhile: Callable[[Product], None] = lambda _: None) -> None:
-        """SIGSTOP while a change is on its way, until another server has taken the case over; then SIGCONT."""
+    def freeze(
+        self, meanwhile: Callable[[Product], None] = lambda _: None, ways: Sequence[str] = ("arrives", "late", "lost")
+    ) -> None:
+        """SIGSTOP while a change is on its way, until another server has taken the case over; then SIGCONT.
+
+        The change arrives at once, only after the takeover, or never. `meanwhile` gets a server that goes on.
+        """
         held = self.aws.proxy.hold(changes)
         while not held.reached.is_set():
             self.feed(1)
@@ -160,14 +165,13 @@ class Fleet:
         frozen = next(server for server in self.servers if str(server.pid) == pid)
         frozen.freeze()
         self.counts.freezes += 1
-        how = self.chance.choice(("arrives", "arrives late", "is lost"))
-        if how != "arrives late":
-            (held.let_go if how == "arrives" else held.abandon)()
+        way = self.chance.choice(ways)
+        if way != "late":
+            (held.let_go if way == "arrives" else held.abandon)()
         others = [server for server in self.servers if server is not frozen]
         meanwhile(self.chance.choice(others))
         until(lambda: self._owner(case).rsplit(":", 2)[1:2] != [pid], seconds=LEASE + 30)
-        if how == "arrives late":
-            held.let_go()
+        held.let_go()
         frozen.thaw()
 
     def work(self, calls: int) -> None:
