@@ -7,8 +7,9 @@ rest ── until every case is contained or released ────────�
 
 import random
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ class Fleet:
         case = case_of(held.call)
         pid = self._owner(case).rsplit(":", 2)[1]
         frozen = next(server for server in self.servers if str(server.pid) == pid)
-        frozen.freeze()
+        self._freeze_outside_of_a_commit(frozen)
         self.counts.freezes += 1
         way = self.chance.choice(ways)
         if way != "late":
@@ -173,6 +174,24 @@ class Fleet:
         until(lambda: self._owner(case).rsplit(":", 2)[1:2] != [pid], seconds=LEASE + 30)
         held.let_go()
         frozen.thaw()
+
+    def _freeze_outside_of_a_commit(self, server: Product) -> None:
+        """Whoever stands still while it writes to SQLite holds the one lock there is: nobody could take over."""
+
+        def frozen() -> bool:
+            server.freeze()
+            if not self.store.url.startswith("sqlite"):
+                return True
+            with closing(sqlite3.connect(self.store.url.removeprefix("sqlite:///"), timeout=1)) as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    server.thaw()
+                    return False
+                connection.rollback()
+            return True
+
+        until(frozen, seconds=30)
 
     def work(self, calls: int) -> None:
         """Until the provider got so many calls more, or there is no work."""
