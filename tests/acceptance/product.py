@@ -101,11 +101,11 @@ class Product:
     def freeze(self) -> None:
         """It stands still, as on a machine that is suspended."""
         assert self._server is not None
-        self._server.send_signal(signal.SIGSTOP)
+        self._server.tell(signal.SIGSTOP)
 
     def thaw(self) -> None:
         assert self._server is not None
-        self._server.send_signal(signal.SIGCONT)
+        self._server.tell(signal.SIGCONT)
 
     def stop(self) -> None:
         """As an init system stops it."""

@@ -72,9 +72,8 @@ class Process:
             self.stop(signal.SIGKILL)
             raise AssertionError(f"{error}; {self.name} said: {self._last_words()}") from error
 
-    def send_signal(self, number: signal.Signals) -> None:
-        """SIGSTOP freezes it, SIGCONT lets it go on."""
-        self._process.send_signal(number)
+    def tell(self, what: signal.Signals) -> None:
+        self._process.send_signal(what)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 10) -> None:
         """Returns when it is gone; killed if it does not go in time."""
