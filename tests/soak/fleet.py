@@ -84,6 +84,7 @@ class Fleet:
     unwanted: set[str] = field(default_factory=set)
     """Cases that somebody releases as soon as they are contained."""
     decided: set[str] = field(default_factory=set)
+    frozen: Product | None = None
 
     def __post_init__(self) -> None:
         self._desk = Desk(self.store, Approvals(), now)
@@ -105,11 +106,14 @@ class Fleet:
 
         def accepted() -> bool:
             try:
-                return self.chance.choice(self.servers).send(record, delivery=f"msg-{bucket}").status == 202
+                return self.chance.choice(self._awake()).send(record, delivery=f"msg-{bucket}").status == 202
             except OSError:
                 return False
 
         until(accepted, seconds=60)
+
+    def _awake(self) -> list[Product]:
+        return [server for server in self.servers if server is not self.frozen]
 
     def _release(self) -> None:
         for line in self._lines(Status.CONTAINED):
@@ -169,11 +173,12 @@ class Fleet:
         way = self.chance.choice(ways)
         if way != "late":
             (held.let_go if way == "arrives" else held.abandon)()
-        others = [server for server in self.servers if server is not frozen]
-        meanwhile(self.chance.choice(others))
+        self.frozen = frozen
+        meanwhile(self.chance.choice(self._awake()))
         until(lambda: self._owner(case).rsplit(":", 2)[1:2] != [pid], seconds=LEASE + 30)
         held.let_go()
         frozen.thaw()
+        self.frozen = None
 
     def _freeze_outside_of_a_commit(self, server: Product) -> None:
         """Whoever stands still while it writes to SQLite holds the one lock there is: nobody could take over."""
