@@ -21,7 +21,7 @@ done; \
 [ -z "$$cert" ] || export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$cert}"
 endef
 
-.PHONY: help demo run test testbed check fix bench lock clean
+.PHONY: help demo run test soak testbed check fix bench lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ run: $(READY)  ## start the server with config.yaml
 
 test: $(READY)  ## run the tests; ARGS="-k lock" picks some
 	@$(BIN)/pytest $(ARGS)
+
+soak: $(READY)  ## the long tests: every mutant, kill -9, frozen servers; SEED=1 repeats, ARGS="-k frozen" picks
+	@$(BIN)/pytest -m soak -s $(ARGS)
 
 testbed: $(READY)  ## install the real servers that some tests want (apt, root)
 	@if [ -f tests/testbed/install.sh ]; then bash tests/testbed/install.sh; else echo "Nothing to install."; fi

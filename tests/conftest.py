@@ -3,6 +3,8 @@
 What the machine lacks skips the tests that want it, with the reason; under STRICT=1 it fails them.
 """
 
+import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TypeVar
@@ -15,6 +17,9 @@ from tests.testbed.dockerd import Dockerd
 from tests.testbed.missing import Missing, need
 from tests.testbed.postgres import Postgres
 from tests.testbed.proxy import FaultProxy
+
+Tell = Callable[[str], None]
+_TOLD = pytest.StashKey[list[str]]()
 
 Server = TypeVar("Server", ControlPlane, Dockerd, Moto, Postgres)
 
@@ -64,3 +69,32 @@ def proxy() -> Iterator[Callable[..., FaultProxy]]:
             return stack.enter_context(FaultProxy(upstream, upstream_ca))
 
         yield start
+
+
+@pytest.fixture
+def seed(record_property: Callable[[str, object], None]) -> int:
+    """What a test draws its random choices from; printed when it fails. SEED=... repeats them."""
+    number = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
+    record_property("seed", number)
+    print(f"SEED={number}")  # noqa: T201 - pytest shows it beside a failure
+    return number
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """Says something that stands at the end of the run, whether the test fails or not."""
+    told = request.config.stash.setdefault(_TOLD, [])
+
+    def say(line: str) -> None:
+        print(line, flush=True)  # noqa: T201 - seen at once with -s
+        told.append(line)
+
+    return say
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The numbers of the long tests."""
+    if told := config.stash.get(_TOLD, []):
+        terminalreporter.section("counted")
+        for line in told:
+            terminalreporter.write_line(line)

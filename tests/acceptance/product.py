@@ -66,7 +66,7 @@ class Product:
         }  # fmt: skip
         self.config.write_text(yaml.safe_dump({**base, **settings}, sort_keys=False))
         self._environment = {**os.environ, "SENDER_SECRET": SECRET, "SENDER_TOKEN": TOKEN, **(environment or {})}
-        self.store = Store(f"sqlite:///{folder / 'data' / 'quarantine.db'}")
+        self.store = Store(settings.get("database") or f"sqlite:///{folder / 'data' / 'quarantine.db'}")
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,6 +92,20 @@ class Product:
         """kill -9."""
         assert self._server is not None
         self._server.stop(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    def freeze(self) -> None:
+        """It stands still, as on a machine that is suspended."""
+        assert self._server is not None
+        self._server.tell(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._server is not None
+        self._server.tell(signal.SIGCONT)
 
     def stop(self) -> None:
         """As an init system stops it."""

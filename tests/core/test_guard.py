@@ -180,6 +180,8 @@ def test_control_planes_and_ourselves_are_protected_without_any_setting(namespac
 def test_every_step_is_looked_at_not_only_the_first() -> None:
     other = plan(step(0), step(1, resource=resource("elsewhere", scope="foreign")))
     stopped(judge(other, facts()), "account_pin")
+    stopped(judge(other, facts(identity={"local": "local", "foreign": "foreign"})), "account_pin")
+    stopped(judge(other, facts(pinned=frozenset({"local", "foreign"}))), "account_pin")
 
 
 @pytest.mark.parametrize("number", range(len(GUARDS)), ids=[item.__name__ for item in GUARDS])

@@ -73,9 +73,11 @@ def test_a_target_is_reached_exactly_when_nothing_managed_differs(now: Sample, t
     assert (difference(now, target) == ()) == same(now.part(), target.part())
 
 
-@given(states, states)
-def test_with_proof_the_proofs_must_be_there_too(now: Sample, target: Sample) -> None:
-    assert reached(now, target) == (reached(now, target, proven=False) and now.proof == target.proof)
+@given(states, words, words)
+def test_with_proof_the_proofs_must_be_there_too(state: Sample, shown: str, wanted: str) -> None:
+    now, target = state.model_copy(update={"proof": shown}), state.model_copy(update={"proof": wanted})
+    assert reached(now, target) == (shown == wanted)
+    assert reached(now, target, proven=False)
 
 
 @given(states, words, words)

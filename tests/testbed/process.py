@@ -72,6 +72,9 @@ class Process:
             self.stop(signal.SIGKILL)
             raise AssertionError(f"{error}; {self.name} said: {self._last_words()}") from error
 
+    def tell(self, what: signal.Signals) -> None:
+        self._process.send_signal(what)
+
     def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 10) -> None:
         """Returns when it is gone; killed if it does not go in time."""
         if self._process.poll() is None:

@@ -59,6 +59,12 @@ class FaultProxy:
             calls = list(self._calls.values())
         return calls if matching is None else list(filter(matcher(matching), calls))
 
+    @property
+    def arrived(self) -> int:
+        """How many calls there were so far."""
+        with self._lock:
+            return self._count
+
     def forget(self) -> None:
         """Empties the record; indices and rules go on."""
         with self._lock:
