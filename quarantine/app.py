@@ -11,7 +11,7 @@ from quarantine.desk import Desk
 from quarantine.dispatch import Dispatcher
 from quarantine.document import Document
 from quarantine.engine import Engine
-from quarantine.errors import Misconfigured
+from quarantine.errors import Misconfigured, Missing
 from quarantine.evidence import EvidenceStore
 from quarantine.intake import Intake
 from quarantine.match import Matcher
@@ -55,7 +55,11 @@ class App:
             raise Misconfigured(f"data folder {self.settings.data}: {error.strerror}") from error
         url = self.settings.database_url
         hints = dispatch.Hints() if self.settings.distributed else None
-        store = Store(url, hints=hints)
+        try:
+            store = Store(url, hints=hints)
+        except ModuleNotFoundError as error:
+            needs = "pip install 'cloud-quarantine[postgres]'"
+            raise Missing(f"database {url.partition(':')[0]} needs: {needs}") from error
         store.migrate()
         if self.settings.distributed:
             dispatch.prepare(store)

@@ -4,8 +4,8 @@
     delivery ──────┴─> job "look at this" ─ commit, NOTIFY ──┴─> worker B ─ taken, or not due any more: nothing
     sweep, each beat: due, and nobody has it, and no job waits ─> the job again
 
-A job is a hint and nothing more: what is to be done, and who may do it, stands in the case's row. So a job may get lost,
-come twice or come late; jobs are deleted when they have ended, and those of dead workers too.
+A job is a hint and nothing more: what is to be done, and who may do it, stands in the case's row. So a job may
+get lost, come twice or come late; jobs are deleted when they have ended, and those of dead workers too.
 """
 
 import asyncio
@@ -63,10 +63,8 @@ class Hints:
             raise Unavailable(f"the database does not answer: {error.__cause__ or error}") from error
 
     def repeat(self, connection: Connection, topics: Sequence[str]) -> int:
-        query = text(
-            "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(:locks)"
-        )
-        there = set(connection.execute(query, {"locks": [_lock(topic) for topic in topics]}).scalars())
+        waiting = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(:locks)"
+        there = set(connection.execute(text(waiting), {"locks": [_lock(topic) for topic in topics]}).scalars())
         lost = [topic for topic in topics if _lock(topic) not in there]
         for topic in lost:
             self.give(connection, topic)
@@ -136,10 +134,9 @@ class Dispatcher:
         while not self._stopping.is_set():
             try:
                 self._loop.run_until_complete(self._work())
-            except Exception as error:
-                log.warning(
-                    "dispatch_interrupted", extra={"why": f"{type(error).__name__}: {error.__cause__ or error}"}
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next run begins from nothing
+                why = f"{type(error).__name__}: {error.__cause__ or error}"
+                log.warning("dispatch_interrupted", extra={"why": why})
                 self._stopping.wait(BACKWARDS)
 
     async def _work(self) -> None:
@@ -230,7 +227,7 @@ class Dispatcher:
 
 
 async def _in_a_thread(function: Callable[..., Any], *arguments: Any) -> None:
-    """Waits for it. A thread of its own, since Procrastinate counts them; one that is cut off does not hold up an end."""
+    """Waits for it, in a thread of its own: Procrastinate limits how many, and none of them holds up an end."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 

@@ -142,7 +142,7 @@ class Engine:
         return turn.case
 
     def give_back(self) -> None:
-        """Free the cases whose turns ended because the database did not answer: no call of theirs is under way any more.
+        """Free the cases whose turns ended because the database did not answer: no call of theirs is under way.
 
         Called now and then, since it can be done only when the database is back. Raises Unavailable if it is not.
         """

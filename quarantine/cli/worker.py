@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context) -> None:
     """Carry cases on and run schedules, one of many on PostgreSQL.
 
-    It listens on no port. Start as many as you like, beside `quarantine serve --no-worker` or without any server. SIGTERM
-    and Ctrl-C finish what is under way; what a worker leaves when it dies, another one takes over.
+    It listens on no port. Start as many as you like, beside `quarantine serve --no-worker` or without any server.
+    SIGTERM and Ctrl-C finish what is under way; what a worker leaves when it dies, another one takes over.
     """
     app = options.load_app(ctx)
     from quarantine.errors import Misconfigured

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(app: App, worker: Worker | Dispatcher | None) -> None:
-    """Run until SIGTERM or SIGINT. Without a `worker` no provider is connected to: findings are stored, others do the rest.
+    """Run until SIGTERM or SIGINT. Without a `worker` no provider is connected to: findings are stored for others.
 
     Raises Misconfigured before anything is started.
     """
@@ -61,7 +61,7 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
             "playbooks": len(app.shelf.playbooks),
             "sources": sorted(app.settings.sources),
             "providers": sorted(app.registry.configured),
-            "process": "door, scheduler and workers in one" if worker else "door only: start `quarantine worker` too",
+            "parts": "door, scheduler and workers in one" if worker else "door only: start `quarantine worker` too",
         },
     )
     try:
