@@ -8,9 +8,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from quarantine.case import Case, Status
 from tests.acceptance.conftest import CLOSED, Aws, Install
@@ -20,7 +22,7 @@ from tests.testbed.missing import Missing, need
 from tests.testbed.poll import until
 from tests.testbed.postgres import Postgres
 
-CASES = 24
+CASES = 16
 PLENTY = {"per_account_10m": 1000, "per_account_24h": 1000, "global_24h": 1000}
 AUTO = {"mode": "auto", "budget": PLENTY, "storm": {"cases": 1000, "within": "5m"}}
 Start = Callable[..., Product]
@@ -96,3 +98,111 @@ def test_a_killed_worker_is_replaced_by_another_one(aws: Aws, on_postgres: Start
     product.start_worker()
     all_contained(product, buckets, seconds=90)
     assert_contained_once(aws, product, buckets)
+
+
+def test_a_database_that_crashes_in_the_middle_costs_seconds(lasting: Postgres, aws: Aws, on_postgres: Start) -> None:
+    product = on_postgres()
+    buckets = [aws.public_bucket(f"leak-{number}") for number in range(CASES)]
+    product.start_worker(), product.start_worker()
+    report(product, buckets)
+    for share in (1, CASES // 3):
+        until(lambda share=share: product.store.counts().get(Status.CONTAINED, 0) >= share, seconds=60)  # type: ignore[misc]
+        lasting.crash()
+        refused = product.send(asff("too-late", ACCOUNT))
+        assert refused.status == 503, "nothing is accepted that cannot be stored"
+        lasting.start()
+    all_contained(product, buckets, seconds=90)
+    assert_contained_once(aws, product, buckets)
+
+
+def test_after_the_kill_switch_no_worker_changes_anything_also_without_a_server(aws: Aws, on_postgres: Start) -> None:
+    product = on_postgres()
+    buckets = [aws.public_bucket(f"leak-{number}") for number in range(CASES)]
+    product.start_worker(), product.start_worker()
+    report(product, buckets)
+    until(lambda: len(closings(aws)) >= 3, seconds=60)
+    held = aws.proxy.hold(lambda _: True, times=math.inf)  # all hands are in the middle of a call to the provider
+    product.kill()
+    product.say("kill", "on", "--reason", "exercise")
+    held.let_go()
+    until(lambda: not product.store.owners(), seconds=60)
+    on_at = product.store.switches()[0].at
+    late = [call.path for call in aws.proxy.recorded("PutPublicAccessBlock") if call.at > on_at + timedelta(seconds=1)]
+    assert late == []
+    assert 3 <= len(closings(aws)) < CASES, "it came in the middle"
+    assert sum(aws.block(bucket) is None for bucket in buckets) == CASES - len(closings(aws))
+
+    contained = [case.id for case in product.cases() if case.status is Status.CONTAINED]
+    product.say("case", "release", contained[0], "--no-wait")
+    product.wait(contained[0], Status.CLOSED)
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_begins_no_new_one(aws: Aws, on_postgres: Start) -> None:
+    product = on_postgres(worker={"lease": "30s", "threads": 1})
+    buckets = [aws.public_bucket(f"leak-{number}") for number in range(4)]
+    worker = product.start_worker()
+    held = aws.proxy.hold_answer("PutPublicAccessBlock")
+    report(product, buckets)
+    held.wait_reached()
+    worker.tell(signal.SIGTERM)
+    until(lambda: '"event": "stopping"' in worker.log.read_text())
+    held.let_go()
+    assert worker.wait(seconds=30) == 0
+    assert '"event": "stopped"' in worker.log.read_text()
+    assert product.store.owners() == [], "every lease is given back"
+    counts = product.store.counts()
+    assert counts.get(Status.CONTAINED, 0) >= 1, "the turn was finished"
+    assert counts.get(Status.CONTAINING, 0) == 0
+    assert counts.get(Status.NEW, 0) >= 1, "and others were left"
+
+    product.start_worker()
+    all_contained(product, buckets, seconds=60)
+    assert_contained_once(aws, product, buckets)
+
+
+def test_what_a_person_says_reaches_a_worker_at_once(aws: Aws, on_postgres: Start) -> None:
+    """The sweep is out of the way: it would look only once an hour."""
+    product = on_postgres(guards={"mode": "ask"}, worker={"lease": "30s", "poll": "1h"})
+    product.start_worker()
+    bucket = aws.public_bucket()
+    before = aws.image(bucket)
+    report(product, [bucket])
+    case = product.only_case()
+    product.wait(case.id, Status.AWAITING_APPROVAL, Status.PROPOSED)
+    product.say("case", "approve", case.id, "--no-wait")
+    product.wait(case.id, Status.CONTAINED)
+    product.say("case", "release", case.id, "--no-wait")
+    product.wait(case.id, Status.CLOSED)
+    assert aws.image(bucket) == before
+    assert {recorded.by for recorded in product.events(case.id)} >= {"engine"}
+
+
+def test_a_lost_hint_costs_seconds(aws: Aws, on_postgres: Start) -> None:
+    """Every job is thrown away before a worker is there to see it."""
+    product = on_postgres()
+    bucket = aws.public_bucket()
+    report(product, [bucket])
+    with product.store._engine.begin() as connection:
+        assert connection.execute(text("DELETE FROM procrastinate_jobs")).rowcount == 1
+    product.start_worker()
+    all_contained(product, [bucket], seconds=20)
+    with product.store._engine.connect() as connection:
+        left = connection.execute(text("SELECT count(*) FROM procrastinate_jobs WHERE status <> 'todo'")).scalar()
+        assert left in (0, 1), "jobs are deleted when they have ended"
+
+
+def test_a_worker_refuses_a_database_that_is_newer_than_itself(aws: Aws, on_postgres: Start) -> None:
+    product = on_postgres()
+    with product.store._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    refused = product.run("worker")
+    assert refused.returncode == 2
+    assert "the database is at schema 9999" in refused.stderr
+    assert "upgrade the program" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("worker",), ("serve", "--no-worker")], ids=" ".join)
+def test_on_sqlite_there_is_one_process(words: tuple[str, ...], install: Install) -> None:
+    refused = install({}).run(*words)
+    assert refused.returncode == 2
+    assert "postgresql+psycopg://" in refused.stderr
