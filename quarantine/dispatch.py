@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,7 @@ class Dispatcher:
         self._beat = settings.poll.total_seconds()
         self._patience = 20.0
         self._stopping = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._stop_run: Callable[[], None] = lambda: None
+        self._interrupt: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
 
     def start(self) -> None:
@@ -121,7 +121,8 @@ class Dispatcher:
         """Take no new turn, finish those under way, then end. `patience`: seconds; the rest goes on elsewhere."""
         self._patience = patience
         self._stopping.set()
-        self._loop.call_soon_threadsafe(lambda: self._stop_run())
+        with suppress(RuntimeError):  # its loop has ended by itself
+            self._interrupt()
         self._thread.join(patience + 5)
 
     def wake(self) -> None:
@@ -130,14 +131,14 @@ class Dispatcher:
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        while not self._stopping.is_set():
-            try:
-                self._loop.run_until_complete(self._work())
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next run begins from nothing
-                why = f"{type(error).__name__}: {error.__cause__ or error}"
-                log.warning("dispatch_interrupted", extra={"why": why})
-                self._stopping.wait(BACKWARDS)
+        with asyncio.Runner() as runner:
+            while not self._stopping.is_set():
+                try:
+                    runner.run(self._work())
+                except Exception as error:  # noqa: BLE001 - whatever it was, the next run begins from nothing
+                    why = f"{type(error).__name__}: {error.__cause__ or error}"
+                    log.warning("dispatch_interrupted", extra={"why": why})
+                    self._stopping.wait(BACKWARDS)
 
     async def _work(self) -> None:
         """Until told to stop, or the database goes away."""
@@ -162,7 +163,8 @@ class Dispatcher:
                 )
             )
             sides = [asyncio.ensure_future(self._sweep()), asyncio.ensure_future(self._tidy(app))]
-            self._stop_run = running.cancel
+            loop = asyncio.get_running_loop()
+            self._interrupt = lambda: loop.call_soon_threadsafe(running.cancel)
             if self._stopping.is_set():
                 running.cancel()
             try:

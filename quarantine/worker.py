@@ -13,6 +13,9 @@ from quarantine.store.sql import Lease, Store
 
 log = logging.getLogger(__name__)
 
+LOOK = 0.02
+"""Seconds between two looks for what other processes have committed. A look takes some ten microseconds."""
+
 
 class Worker:
     """Several threads on one store. `wake` makes them look at once instead of at the next beat."""
@@ -37,7 +40,10 @@ class Worker:
         self._stopping = threading.Event()
         self._news = threading.Condition()
         self._tidings = 0
-        self._threads = [threading.Thread(target=self._settle, name="intake", daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._listen, name="news", daemon=True),
+            threading.Thread(target=self._settle, name="intake", daemon=True),
+        ]
         self._threads += [threading.Thread(target=self._carry, name=f"worker-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
@@ -61,6 +67,16 @@ class Worker:
         with self._news:
             self._tidings += 1
             self._news.notify_all()
+
+    def _listen(self) -> None:
+        """What the command line says in another process is heard at once, and not at the next beat."""
+        with self._store.news() as changed:
+            while not self._stopping.wait(LOOK):
+                try:
+                    if changed():
+                        self.wake()
+                except Exception:
+                    log.exception("news_not_read")
 
     def _settle(self) -> None:
         while not self._stopping.is_set():
