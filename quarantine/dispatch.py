@@ -35,8 +35,10 @@ SETTLE = "quarantine.settle"
 QUEUE = "quarantine"
 TIDYING = 30.0
 """Seconds between two looks for jobs of dead workers."""
-BACKWARDS = 1.0
+AGAIN = 1.0
 """Seconds until a new try, when Procrastinate's worker has ended because the database went away."""
+PATIENCE_AT_START = 10.0
+"""Seconds that a start waits for the connection. Without one it begins all the same, and tries on."""
 
 
 class Hints:
@@ -107,15 +109,18 @@ class Dispatcher:
         self._beat = settings.poll.total_seconds()
         self._patience = 20.0
         self._stopping = threading.Event()
+        self._open = threading.Event()
         self._interrupt: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
 
     def start(self) -> None:
-        """Take over at once what a predecessor in this place held when it died; then look for work."""
+        """Take over at once what a predecessor in this place held when it died; then look for work. Raises Missing."""
+        _procrastinate()
         for owner in self._store.owners():
             if certainly_dead(owner, self._name):
                 self._store.free_all(owner)
         self._thread.start()
+        self._open.wait(PATIENCE_AT_START)
 
     def stop(self, patience: float = 20) -> None:
         """Take no new turn, finish those under way, then end. `patience`: seconds; the rest goes on elsewhere."""
@@ -138,7 +143,7 @@ class Dispatcher:
                 except Exception as error:  # noqa: BLE001 - whatever it was, the next run begins from nothing
                     why = f"{type(error).__name__}: {error.__cause__ or error}"
                     log.warning("dispatch_interrupted", extra={"why": why})
-                    self._stopping.wait(BACKWARDS)
+                    self._stopping.wait(AGAIN)
 
     async def _work(self) -> None:
         """Until told to stop, or the database goes away."""
@@ -163,6 +168,7 @@ class Dispatcher:
                 )
             )
             sides = [asyncio.ensure_future(self._sweep()), asyncio.ensure_future(self._tidy(app))]
+            self._open.set()
             loop = asyncio.get_running_loop()
             self._interrupt = lambda: loop.call_soon_threadsafe(running.cancel)
             if self._stopping.is_set():
