@@ -44,13 +44,13 @@ def lasting() -> Iterator[Postgres]:
 def on_postgres(lasting: Postgres, aws: Aws, install: Install) -> Start:
     """A door without workers on a fresh database. Workers are started by the test."""
 
-    def start(**settings: Any) -> Product:
+    def start(server: tuple[str, ...] = ("serve", "--no-worker"), **settings: Any) -> Product:
         providers = {"aws": {"endpoint_url": aws.proxy.url, "accounts": {ACCOUNT: {"regions": [REGION]}}}}
         environment = aws_environment(aws.proxy.url)
         del environment["AWS_ENDPOINT_URL"]
         nothing = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         given = {"database": lasting.fresh_database(), "providers": providers, "guards": AUTO, **settings}
-        return install(given, environment, server=("serve", "--no-worker"), server_environment=nothing)
+        return install(given, environment, server=server, server_environment=None if len(server) == 1 else nothing)
 
     return start
 
@@ -189,6 +189,21 @@ def test_a_lost_hint_costs_seconds(aws: Aws, on_postgres: Start) -> None:
     with product.store._engine.connect() as connection:
         left = connection.execute(text("SELECT count(*) FROM procrastinate_jobs WHERE status <> 'todo'")).scalar()
         assert left in (0, 1), "jobs are deleted when they have ended"
+
+
+def test_a_server_with_workers_is_one_of_them(aws: Aws, on_postgres: Start) -> None:
+    product = on_postgres(server=("serve",))
+    buckets = [aws.public_bucket(f"leak-{number}") for number in range(4)]
+    report(product, buckets[:2])
+    all_contained(product, buckets[:2], seconds=60)
+    product.start_worker()
+    product.kill()
+    product.start()
+    report(product, buckets[2:])
+    all_contained(product, buckets, seconds=60)
+    assert_contained_once(aws, product, buckets)
+    product.stop()
+    assert '"event": "stopped"' in product.log()
 
 
 def test_a_worker_refuses_a_database_that_is_newer_than_itself(aws: Aws, on_postgres: Start) -> None:
