@@ -26,6 +26,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
+        "niceness": os.nice(0),
         "load before": os.getloadavg(),
         "fsync p50 ms": fsync(),
     }

@@ -102,6 +102,13 @@ def park(store: Store, template: list[str]) -> list[str]:
 def measure(home: Path, url: str | None, verb: str, template: list[str]) -> dict[str, Any]:
     app = installation(home, url)
     ids = park(app.store, template)
+    if url is not None:
+        return measured(app, home, verb, ids)
+    with app.store.news():  # as in a server: the last connection that closes would write everything back each time
+        return measured(app, home, verb, ids)
+
+
+def measured(app: App, home: Path, verb: str, ids: list[str]) -> dict[str, Any]:
     idle = [timed(lambda: app.store.claim("bench", timedelta(seconds=60))) for _ in range(CLAIMS)]
     listed = [timed(app.store.lines) for _ in range(20)]
     one_due, claimed = [], iter(ids)
