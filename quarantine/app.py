@@ -1,23 +1,22 @@
 """The composition root: from a configuration file to everything that works together."""
 
-import os
-import secrets
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from quarantine import config, playbook, registry
+from quarantine import config, dispatch, playbook, registry
 from quarantine.config import Settings
 from quarantine.desk import Desk
+from quarantine.dispatch import Dispatcher
 from quarantine.document import Document
 from quarantine.engine import Engine
-from quarantine.errors import Misconfigured
+from quarantine.errors import Misconfigured, Missing
 from quarantine.evidence import EvidenceStore
 from quarantine.intake import Intake
 from quarantine.match import Matcher
 from quarantine.model import now
+from quarantine.owner import new_name
 from quarantine.planner import Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
@@ -54,8 +53,16 @@ class App:
             self.settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise Misconfigured(f"data folder {self.settings.data}: {error.strerror}") from error
-        store = Store(self.settings.database_url)
+        url = self.settings.database_url
+        hints = dispatch.Hints() if self.settings.distributed else None
+        try:
+            store = Store(url, hints=hints)
+        except ModuleNotFoundError as error:
+            needs = "pip install 'cloud-quarantine[postgres]'"
+            raise Missing(f"database {url.partition(':')[0]} needs: {needs}") from error
         store.migrate()
+        if self.settings.distributed:
+            dispatch.prepare(store)
         return store
 
     @cached_property
@@ -92,7 +99,10 @@ class App:
         return Poller(self.store, self.registry, self.shelf, self.intake, self.clock)
 
     @cached_property
-    def worker(self) -> Worker:
+    def worker(self) -> Worker | Dispatcher:
+        """Carries cases on: by a claim loop on SQLite, woken by Procrastinate on PostgreSQL."""
+        if self.settings.distributed:
+            return Dispatcher(self.name, self.store, self.engine, self.intake, self.settings.worker)
         settings = self.settings.worker
         return Worker(
             self.name,
@@ -106,8 +116,8 @@ class App:
 
     @cached_property
     def name(self) -> str:
-        """This process, in leases: never the name of another one, also not of one with the same pid after a restart."""
-        return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        """This process, in leases."""
+        return new_name()
 
     def check(self) -> None:
         """Everything that the configuration names exists. Raises Misconfigured with file, line and column."""

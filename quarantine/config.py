@@ -249,6 +249,11 @@ class Settings(Value):
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.data / 'quarantine.db'}"
 
+    @property
+    def distributed(self) -> bool:
+        """May several processes work on it? On PostgreSQL."""
+        return self.database_url.startswith("postgresql")
+
 
 def load(path: Path) -> tuple[Settings, Document]:
     """The settings in `path`, with relative paths taken from the folder of that file. Raises Misconfigured."""

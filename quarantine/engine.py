@@ -49,6 +49,7 @@ from quarantine.errors import (
     Moved,
     QuarantineError,
     Transient,
+    Unavailable,
     Unknown,
     Unreachable,
     Unsupported,
@@ -100,6 +101,7 @@ class Engine:
         self._settings = settings
         self._name = name
         self._clock = clock
+        self._owed: list[Lease] = []
         self._steps = Convergence(
             registry, planner, evidence, store.installation(), clock, failpoint=failpoint, pause=pause
         )
@@ -112,7 +114,17 @@ class Engine:
         return None if lease is None else self.carry(lease)
 
     def carry(self, lease: Lease) -> Case:
-        """Carry the case of a lease on as far as it goes now, and give the lease back."""
+        """Carry the case of a lease on as far as it goes now, and give the lease back.
+
+        Raises Unavailable when the database does not answer: the turn is over then. See `give_back`.
+        """
+        try:
+            return self._carry(lease)
+        except Unavailable:
+            self._owed.append(lease)
+            raise
+
+    def _carry(self, lease: Lease) -> Case:
         turn = Turn(self._store, self._clock, lease, self._store.load(lease.case))
         try:
             with Heartbeat(self._store, lease, self._settings.worker.lease):
@@ -128,6 +140,19 @@ class Engine:
         # Not in a `finally`: a worker that dies does not give its lease back either.
         self._store.free(lease)
         return turn.case
+
+    def give_back(self) -> None:
+        """Free the cases whose turns ended because the database did not answer: no call of theirs is under way.
+
+        Called now and then, since it can be done only when the database is back. Raises Unavailable if it is not.
+        """
+        while self._owed:
+            lease = self._owed.pop()
+            try:
+                self._store.free(lease)
+            except Unavailable:
+                self._owed.append(lease)
+                raise
 
     def _go_on(self, turn: Turn) -> bool:
         """One stride; False when there is nothing more to do now."""
@@ -147,7 +172,7 @@ class Engine:
             return self._target_gone(turn, str(error))
         except (Transient, Unreachable) as error:
             return self._later(turn, error)
-        except (Fenced, Moved):
+        except (Fenced, Moved, Unavailable):
             raise
         except NeedsHuman as error:
             return self._halt(turn, error.reason, str(error))

@@ -8,6 +8,7 @@ QuarantineError
 ├── Misused              a person asked for something that the case's status does not allow
 ├── Moved                the case changed meanwhile; look again
 │   └── Fenced           our lease is over: another worker owns the case now
+├── Unavailable          the database does not answer; whether the last commit happened is not known
 ├── GuardFailed          a guard could not decide; that is a no
 ├── Pending              an operation of ours has to end before the next change; nothing went wrong
 ├── Halt                 the gate refused a change before it was sent
@@ -55,6 +56,10 @@ class Moved(QuarantineError):
 
 class Fenced(Moved):
     """Another worker owns the case now."""
+
+
+class Unavailable(QuarantineError):
+    """The database does not answer, and there is no telling whether the last commit happened."""
 
 
 class GuardFailed(QuarantineError):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from quarantine.action import Call, Receipt
 from quarantine.case import Case, Changed, EffectArrivedLate, Event, Halted, Opened, Reason, Status
-from quarantine.errors import Fenced, Killed, Late, Misused, Moved, QuarantineError
+from quarantine.errors import Fenced, Killed, Late, Misused, Moved, QuarantineError, Unavailable
 from quarantine.plan import PlannedStep
 from quarantine.store.sql import Also, Lease, Store, Switch
 
@@ -106,6 +106,8 @@ def kill_reason(store: Store, case: Case, releasing: bool = False) -> str | None
     """The kill switch that stops this case now, in words. One that cannot be read is on."""
     try:
         switches = store.switches()
+    except Unavailable:
+        raise  # stops the change as well; the case goes on when the database answers again
     except Exception as error:
         raise Killed("the kill switch cannot be read, so it counts as on") from error
     source = case.opened_by.removeprefix("source:").removeprefix("schedule:")

@@ -72,6 +72,22 @@ class Intake:
             record = {**record, "cluster": settings.cluster}
         return self._registry.parsers[settings.parser](record, source, received)
 
+    def settle_waiting(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Settle what waits, oldest first, unless another worker does. Was there anything to do?
+
+        Raises Unavailable. What comes in while this ends is seen: it looks again after others may take over.
+        """
+        worked = False
+        while not stopping():
+            with self._store.settling() as ours:
+                while ours and not stopping() and (deliveries := self._store.waiting()):
+                    for delivery in deliveries:
+                        self.settle(delivery)
+                    worked = True
+            if not ours or not self._store.waiting(limit=1):
+                break
+        return worked
+
     def settle(self, delivery: Delivery) -> list[Result]:
         """Decide what becomes of every finding of a delivery, and record it."""
         try:

@@ -1,15 +1,20 @@
 """The embedded claim loop: threads that settle deliveries and carry due cases on, until they are told to stop."""
 
 import logging
-import os
 import threading
+import time
 from datetime import timedelta
 
 from quarantine.engine import Engine
+from quarantine.errors import Unavailable
 from quarantine.intake import Intake
+from quarantine.owner import certainly_dead
 from quarantine.store.sql import Lease, Store
 
 log = logging.getLogger(__name__)
+
+LOOK = 0.02
+"""Seconds between two looks for what other processes have committed. A look takes some ten microseconds."""
 
 
 class Worker:
@@ -35,23 +40,27 @@ class Worker:
         self._stopping = threading.Event()
         self._news = threading.Condition()
         self._tidings = 0
-        self._threads = [threading.Thread(target=self._settle, name="intake", daemon=True)]
+        self._threads = [
+            threading.Thread(target=self._listen, name="news", daemon=True),
+            threading.Thread(target=self._settle, name="intake", daemon=True),
+        ]
         self._threads += [threading.Thread(target=self._carry, name=f"worker-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
         """Take over at once what a predecessor on this machine held when it died; then look for work."""
         for owner in self._store.owners():
-            if _dead(owner, self._name):
+            if certainly_dead(owner, self._name):
                 self._store.free_all(owner)
         for thread in self._threads:
             thread.start()
 
     def stop(self, patience: float = 20) -> None:
-        """Finish what is under way, then end. What does not end in time goes on after the next start, by its events."""
+        """Finish the turns under way, then end. `patience`: seconds; what takes longer goes on after the next start."""
         self._stopping.set()
         self.wake()
+        deadline = time.monotonic() + patience
         for thread in self._threads:
-            thread.join(patience)
+            thread.join(max(0, deadline - time.monotonic()))
 
     def wake(self) -> None:
         """There is something to do."""
@@ -59,16 +68,25 @@ class Worker:
             self._tidings += 1
             self._news.notify_all()
 
+    def _listen(self) -> None:
+        """What the command line says in another process is heard at once, and not at the next beat."""
+        with self._store.news() as changed:
+            while not self._stopping.wait(LOOK):
+                try:
+                    if changed():
+                        self.wake()
+                except Exception:
+                    log.exception("news_not_read")
+
     def _settle(self) -> None:
         while not self._stopping.is_set():
             seen = self._tidings
             try:
-                deliveries = self._store.waiting()
-                for delivery in deliveries:
-                    self._intake.settle(delivery)
-                if deliveries:
+                if self._intake.settle_waiting(self._stopping.is_set):
                     self.wake()
                     continue
+            except Unavailable as error:
+                log.warning("intake_waits", extra={"why": str(error)})
             except Exception:
                 log.exception("intake_failed")
             self._rest(seen)
@@ -78,10 +96,13 @@ class Worker:
             seen = self._tidings
             lease: Lease | None = None
             try:
+                self._engine.give_back()
                 lease = self._store.claim(self._name, self._lease)
                 if lease is not None:
                     self._engine.carry(lease)
                     continue
+            except Unavailable as error:
+                log.warning("turn_ended", extra={"case": lease.case if lease else None, "why": str(error)})
             except Exception:
                 # The lease is kept: nobody else may act on this case before it has run out.
                 log.exception("turn_failed", extra={"case": lease.case if lease else None})
@@ -92,20 +113,3 @@ class Worker:
         with self._news:
             if self._tidings == seen and not self._stopping.is_set():
                 self._news.wait(self._beat)
-
-
-def _dead(owner: str, we: str) -> bool:
-    """Was this the name of a process of this machine that certainly does not run any more?"""
-    host, pid, token = [*owner.rsplit(":", 2), "", ""][:3]
-    our_host, our_pid, our_token = we.rsplit(":", 2)
-    if host != our_host or not pid.isdigit() or token == our_token:
-        return False
-    if pid == our_pid:
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

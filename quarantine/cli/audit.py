@@ -44,12 +44,14 @@ def _verified(store: "Store") -> "Report":
     from sqlalchemy.exc import DatabaseError
 
     from quarantine import ledger
+    from quarantine.errors import Unavailable
 
     try:
         report = ledger.verify(store.chains())
         orphans = store.orphans()
-    except DatabaseError as error:
-        return ledger.Report(ledger.Finding.MALFORMED, f"the database cannot be read: {error.orig}")
+    except (DatabaseError, Unavailable) as error:
+        reason = getattr(error, "orig", None) or error
+        return ledger.Report(ledger.Finding.MALFORMED, f"the database cannot be read: {reason}")
     if report.finding is ledger.Finding.OK and orphans:
         sentence = f"{len(orphans)} cases were deleted and their entries are still there: {', '.join(orphans[:5])}"
         return ledger.Report(ledger.Finding.MISSING, sentence, report.entries, report.cases)

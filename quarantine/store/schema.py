@@ -76,6 +76,7 @@ cases = Table(
     Column("lease_until", Float),
     Column("epoch", Integer, nullable=False),
     Index("cases_due", "due_at"),
+    Index("cases_newest", "opened_at"),
     Index("cases_opened", "opened_by", "opened_at"),
     Index("cases_acted", "playbook", "acted_at"),
     Index("cases_contained", "identity", "contained_at"),

@@ -12,22 +12,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, Table, create_engine, delete, event, func, insert, inspect, select, text, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Table,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import NullPool
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
 from quarantine.config import Guards
-from quarantine.errors import Fenced, Misconfigured, Moved, NotFound
+from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Unavailable
 from quarantine.guard import Tallies
 from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import Finding, Resource
 from quarantine.store import schema, tallies
 
 Clock = Callable[[], datetime]
+
+_ALONE = text("SELECT pg_advisory_xact_lock(4867013)")
 
 _AT_REST = frozenset({Status.CLOSED, Status.NEEDS_HUMAN})
 """Nothing happens to such a case by itself."""
@@ -130,6 +147,30 @@ class Held(Moved):
         self.case = case
 
 
+DELIVERIES = "deliveries"
+"""The topic of what came in and nobody has looked at; every other topic is a case's id."""
+
+
+class Hints(Protocol):
+    """Wakes workers, wherever they run. A hint may get lost: what is due is in the tables."""
+
+    def give(self, connection: Connection, topic: str) -> None:
+        """There will be something to do as soon as this transaction is committed, and only then."""
+
+    def repeat(self, connection: Connection, topics: Sequence[str]) -> int:
+        """The same for each of these that no hint waits for. How many."""
+
+
+class NoHints:
+    """For one process that wakes itself."""
+
+    def give(self, connection: Connection, topic: str) -> None:
+        return None
+
+    def repeat(self, connection: Connection, topics: Sequence[str]) -> int:
+        return 0
+
+
 def _nothing(_: str) -> None:
     return None
 
@@ -137,17 +178,26 @@ def _nothing(_: str) -> None:
 class Store:
     """One database. Safe to share between threads; several processes may open the same one."""
 
-    def __init__(self, url: str, clock: Clock | None = None, failpoint: Callable[[str], None] = _nothing) -> None:
-        """With no `clock`, leases and due times run on the database's own clock."""
+    def __init__(
+        self,
+        url: str,
+        clock: Clock | None = None,
+        failpoint: Callable[[str], None] = _nothing,
+        hints: Hints | None = None,
+    ) -> None:
+        """With no `clock`, leases and due times run on the database's own clock. Every method raises Unavailable."""
         self.url = url
         self._clock = clock
         self._failpoint = failpoint
+        self._hints = hints or NoHints()
         self._sqlite = url.startswith("sqlite")
         if self._sqlite:
             self._engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
             _tune_sqlite(self._engine)
         else:
-            self._engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+            self._engine = create_engine(
+                url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=patience(url)
+            )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -171,7 +221,7 @@ class Store:
             raise Misconfigured(f"the database cannot be opened: {_plain(error)}") from error
 
     def _revision(self) -> str | None:
-        with self._read() as connection:
+        with self._engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -185,7 +235,7 @@ class Store:
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self._engine.begin() as connection:
             if not self._sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(4867013)"))
+                connection.execute(_ALONE)
             current = MigrationContext.configure(connection).get_current_revision()
             if current is not None and current > schema.VERSION:
                 raise Misconfigured(
@@ -193,6 +243,13 @@ class Store:
                 )
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A transaction for tables beside ours, on PostgreSQL: alone among all who migrate."""
+        with self._write("beside") as connection:
+            connection.execute(_ALONE)
+            yield connection
 
     def installation(self) -> str:
         """The id of this installation: made once, carried by everything that we create at a provider."""
@@ -228,7 +285,8 @@ class Store:
             except IntegrityError as error:
                 raise Moved(f"{case.resource} already has a live case of {case.playbook}") from error
             _insert_event(connection, sealed, opened.type)
-            _remember(connection, finding, case.id, at)
+            self._remember(connection, finding, case.id, at)
+            self._hints.give(connection, case.id)
         return case
 
     def append(
@@ -265,12 +323,16 @@ class Store:
                 head = sealed.hash
                 _insert_event(connection, sealed, item.type)
             values: dict[str, Any] = {**_projection(current), "head": head}
+            spoken_meanwhile = lease is not None and known is not None and row.seq != known.seq
             if current.status in _AT_REST:
                 values["due_at"] = None
-            elif not also.keep_due:
+            elif not also.keep_due and not (spoken_meanwhile and row.due_at is not None):
+                # What somebody said during a worker's turn is not put off by what that worker goes on to wait for.
                 values["due_at"] = None if also.due is None else also.due.timestamp()
             connection.execute(update(schema.cases).where(schema.cases.c.id == case_id).values(**values))
             self._write_also(connection, current, also, at)
+            if lease is None and not also.keep_due and values["due_at"] is not None:
+                self._hints.give(connection, case_id)  # whoever has the lease goes on by itself
         return current
 
     def load(self, case_id: str) -> Case:
@@ -355,17 +417,24 @@ class Store:
 
     def claim(self, owner: str, span: timedelta, case_id: str | None = None) -> Lease | None:
         """The lease on a due case, or on `case_id` whether due or not; None if there is none or it is taken."""
+        return self._claim(owner, span, self._is_due if case_id is None else lambda _: schema.cases.c.id == case_id)
+
+    def claim_hinted(self, owner: str, span: timedelta, case_id: str) -> Lease | None:
+        """The lease on this case; None if it is not due any more, or taken."""
+        return self._claim(owner, span, lambda now: (schema.cases.c.id == case_id) & self._is_due(now))
+
+    def _claim(self, owner: str, span: timedelta, wanted: Callable[[float], Any]) -> Lease | None:
         with self._write("claim") as connection:
             now = self._now(connection)
             table = schema.cases.c
-            query = select(table.id, table.epoch, table.owner).where(
-                (table.lease_until.is_(None)) | (table.lease_until < now)
+            query = (
+                select(table.id, table.epoch, table.owner)
+                .where(wanted(now), _nobody_has_it(now))
+                .order_by(table.due_at)
+                .limit(1)
+                .with_for_update(skip_locked=True)
             )
-            if case_id is None:
-                query = query.where(table.due_at <= now).order_by(table.due_at).limit(1)
-            else:
-                query = query.where(table.id == case_id)
-            row = connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            row = connection.execute(query).one_or_none()
             if row is None:
                 return None
             until = now + span.total_seconds()
@@ -375,6 +444,9 @@ class Store:
                 .values(owner=owner, lease_until=until, epoch=row.epoch + 1)
             )
         return Lease(row.id, owner, row.epoch + 1, _moment(until), row.owner or "")
+
+    def _is_due(self, now: float) -> Any:
+        return schema.cases.c.due_at <= now
 
     def renew(self, lease: Lease, span: timedelta) -> Lease:
         """The same lease, longer. Raises Fenced if it was taken over."""
@@ -397,7 +469,16 @@ class Store:
     def free(self, lease: Lease) -> None:
         """Give the lease back; harmless if it is no longer ours."""
         with self._write("free") as connection:
-            connection.execute(update(schema.cases).where(_is_ours(lease)).values(owner=None, lease_until=None))
+            self._free(connection, _is_ours(lease))
+
+    def _free(self, connection: Connection, whose: Any) -> None:
+        """What is due when it is given back was made so during the turn: its own hint found it taken."""
+        table = schema.cases
+        freed = update(table).where(whose).values(owner=None, lease_until=None).returning(table.c.id, table.c.due_at)
+        now = self._now(connection)
+        for row in connection.execute(freed).all():
+            if row.due_at is not None and row.due_at <= now:
+                self._hints.give(connection, row.id)
 
     def owners(self) -> list[str]:
         """Everyone who holds a lease, lapsed or not."""
@@ -408,9 +489,23 @@ class Store:
     def free_all(self, owner: str) -> None:
         """Give back every lease of a worker that is certainly dead."""
         with self._write("free all") as connection:
-            connection.execute(
-                update(schema.cases).where(schema.cases.c.owner == owner).values(owner=None, lease_until=None)
-            )
+            self._free(connection, schema.cases.c.owner == owner)
+
+    def sweep(self, limit: int = 100) -> int:
+        """Hint again at what is due and nobody has, where no hint is under way: it got lost. How many.
+
+        Of several that sweep at the same time one does, and the others find nothing.
+        """
+        with self._write("sweep") as connection:
+            if not self._sqlite and not connection.execute(text("SELECT pg_try_advisory_xact_lock(4867015)")).scalar():
+                return 0
+            now, table = self._now(connection), schema.cases.c
+            due = select(table.id).where(table.due_at <= now, _nobody_has_it(now)).order_by(table.due_at).limit(limit)
+            topics = [str(case_id) for case_id in connection.execute(due).scalars()]
+            waiting = select(schema.intake.c.id).where(schema.intake.c.status == "waiting").limit(1)
+            if connection.execute(waiting).scalar() is not None:
+                topics.append(DELIVERIES)
+            return self._hints.repeat(connection, topics) if topics else 0
 
     def due(self, case_id: str) -> datetime | None:
         """When this case is due; None for not by itself."""
@@ -424,6 +519,22 @@ class Store:
         with self._read() as connection:
             due = connection.execute(query).scalar()
         return None if due is None else _moment(due)
+
+    @contextmanager
+    def news(self) -> Iterator[Callable[[], bool]]:
+        """On SQLite, in one thread: has anybody committed anything since the last call? It reads no table."""
+        connection = self._engine.raw_connection()
+        seen = None
+
+        def changed() -> bool:
+            nonlocal seen
+            before, seen = seen, connection.cursor().execute("PRAGMA data_version").fetchone()[0]
+            return bool(before != seen)
+
+        try:
+            yield changed
+        finally:
+            connection.close()
 
     # -- intake ----------------------------------------------------------------------------------------------
 
@@ -447,7 +558,27 @@ class Store:
                     results="[]",
                 )
                 fresh[number] = connection.execute(row.returning(schema.intake.c.id)).scalar() is not None
+            if any(fresh):
+                self._hints.give(connection, DELIVERIES)
         return fresh
+
+    @contextmanager
+    def settling(self) -> Iterator[bool]:
+        """Whoever has this looks at the deliveries, in the order of their arrival; False: somebody else has it.
+
+        It ends with the connection, so it never outlives its process. On SQLite there is one process.
+        """
+        if self._sqlite:
+            yield True
+            return
+        with _translated(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if not connection.execute(text("SELECT pg_try_advisory_lock(4867016)")).scalar():
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(4867016)"))
 
     def waiting(self, limit: int = 50) -> list[Delivery]:
         """The oldest deliveries that no one has looked at."""
@@ -469,7 +600,7 @@ class Store:
         with self._write("settle") as connection:
             connection.execute(
                 update(schema.intake)
-                .where(schema.intake.c.id == delivery.id)
+                .where(schema.intake.c.id == delivery.id, schema.intake.c.status == "waiting")
                 .values(status="settled", results=json.dumps(results))
             )
 
@@ -487,7 +618,11 @@ class Store:
     def remember(self, finding: Finding, case_id: str, at: datetime) -> None:
         """This finding belongs to that case."""
         with self._write("remember") as connection:
-            _remember(connection, finding, case_id, at)
+            self._remember(connection, finding, case_id, at)
+
+    def _remember(self, connection: Connection, finding: Finding, case_id: str, at: datetime) -> None:
+        row = {"sha256": _sha256(finding.key), "case_id": case_id, "seen_at": at.timestamp()}
+        self._put(connection, schema.findings, row)
 
     # -- guards' facts ---------------------------------------------------------------------------------------
 
@@ -512,9 +647,11 @@ class Store:
     def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
         """Turn a kill switch on or off."""
         with self._write("switch") as connection:
-            connection.execute(delete(schema.switches).where(schema.switches.c.scope == scope))
             if on:
-                connection.execute(insert(schema.switches).values(scope=scope, reason=reason, by=by, at=at.timestamp()))
+                row = {"scope": scope, "reason": reason, "by": by, "at": at.timestamp()}
+                self._put(connection, schema.switches, row)
+            else:
+                connection.execute(delete(schema.switches).where(schema.switches.c.scope == scope))
 
     def tallies(self, case: Case, resource: Resource, group: str, limits: Guards, now: datetime) -> Tallies:
         """What the guards count for a case on this resource."""
@@ -550,22 +687,27 @@ class Store:
 
     def move_cursor(self, name: str, cursor: str | None, at: datetime) -> None:
         with self._write("cursor") as connection:
-            connection.execute(delete(schema.cursors).where(schema.cursors.c.name == name))
-            connection.execute(insert(schema.cursors).values(name=name, cursor=cursor, at=at.timestamp()))
+            self._put(connection, schema.cursors, {"name": name, "cursor": cursor, "at": at.timestamp()})
 
     # -- below -----------------------------------------------------------------------------------------------
 
     @contextmanager
     def _write(self, name: str) -> Iterator[Connection]:
         self._failpoint(f"before commit of {name}")
-        with self._engine.begin() as connection:
+        with _translated(), self._engine.begin() as connection:
             yield connection
         self._failpoint(f"after commit of {name}")
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(reads_only=True) as connection:
+        with _translated(), self._engine.connect().execution_options(reads_only=True) as connection:
             yield connection
+
+    def _put(self, connection: Connection, table: Table, row: dict[str, Any]) -> None:
+        """The row, in place of the one that has its primary key, whoever wrote that a moment ago."""
+        dialect = sqlite if self._sqlite else postgresql
+        key = [column.name for column in table.primary_key]
+        connection.execute(dialect.insert(table).values(row).on_conflict_do_update(index_elements=key, set_=row))
 
     def _insert_new(self, table: Table) -> Any:
         """An insert that leaves a row alone that is there already, whoever wrote it a moment ago."""
@@ -629,6 +771,13 @@ class Store:
             raise Held("of another worker") from error
 
 
+def patience(url: str) -> dict[str, int]:
+    """When to take a silent PostgreSQL for gone, in libpq's words; what the URL says about it stands."""
+    seconds = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    usual = {**seconds, "tcp_user_timeout": 25_000}  # milliseconds; less than the shortest lease
+    return {name: value for name, value in usual.items() if name not in make_url(url).query}
+
+
 def _tune_sqlite(engine: Any) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: Any) -> None:
@@ -682,12 +831,6 @@ def _insert_event(connection: Connection, sealed: Sealed, kind: str) -> None:
     )
 
 
-def _remember(connection: Connection, finding: Finding, case_id: str, at: datetime) -> None:
-    key = _sha256(finding.key)
-    connection.execute(delete(schema.findings).where(schema.findings.c.sha256 == key))
-    connection.execute(insert(schema.findings).values(sha256=key, case_id=case_id, seen_at=at.timestamp()))
-
-
 def _events(connection: Connection, case_id: str, after: int) -> list[Recorded]:
     query = (
         select(schema.events.c.content)
@@ -695,6 +838,10 @@ def _events(connection: Connection, case_id: str, after: int) -> list[Recorded]:
         .order_by(schema.events.c.seq)
     )
     return [unseal(bytes(content)) for content in connection.execute(query).scalars()]
+
+
+def _nobody_has_it(now: float) -> Any:
+    return schema.cases.c.lease_until.is_(None) | (schema.cases.c.lease_until < now)
 
 
 def _is_ours(lease: Lease) -> Any:
@@ -720,6 +867,15 @@ def _line(row: Row[Any]) -> Line:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A database that is down, restarting, full or locked too long is no defect of this program."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, NoConnectionFree) as error:
+        raise Unavailable(f"the database does not answer: {_plain(error)}. Look with: quarantine doctor") from error
 
 
 def _plain(error: SQLAlchemyError) -> str:

@@ -1,4 +1,4 @@
-"""The whole program in one process: the webhook door, the scheduler and the workers on one store."""
+"""The webhook door, and in the same process, unless others do that, the scheduler and the workers."""
 
 import ipaddress
 import logging
@@ -9,25 +9,30 @@ import uvicorn
 
 from quarantine.app import App
 from quarantine.config import Scheme, Server
+from quarantine.dispatch import Dispatcher
 from quarantine.errors import Misconfigured
 from quarantine.log import set_up
 from quarantine.scheduler import Scheduler
 from quarantine.web.ingest import GroupCommit, Ingest
+from quarantine.worker import Worker
 
 log = logging.getLogger(__name__)
 
 
-def serve(app: App) -> None:
-    """Run until SIGTERM or SIGINT. Raises Misconfigured before anything is started."""
+def serve(app: App, worker: Worker | Dispatcher | None) -> None:
+    """Run until SIGTERM or SIGINT. Without a `worker` no provider is connected to: findings are stored for others.
+
+    Raises Misconfigured before anything is started.
+    """
     set_up()
     app.check()
     _refuse_open_bearers(app)
     for source in app.settings.sources.values():
         source.secret.reveal()
     store, server = app.store, app.settings.server
-    commit = GroupCommit(store, app.worker.wake)
+    commit = GroupCommit(store, worker.wake if worker else lambda: None)
     ingest = Ingest(store, app.intake, app.settings.sources, server, commit, app.clock)
-    scheduler = Scheduler(app.settings.schedules, app.poller, store, app.worker.wake)
+    scheduler = Scheduler(app.settings.schedules, app.poller, store, worker.wake) if worker else None
     web = uvicorn.Server(
         uvicorn.Config(
             ingest.application(),
@@ -45,8 +50,9 @@ def serve(app: App) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     commit.start()
-    app.worker.start()
-    scheduler.start()
+    if worker and scheduler:
+        worker.start()
+        scheduler.start()
     log.info(
         "serving",
         extra={
@@ -55,15 +61,17 @@ def serve(app: App) -> None:
             "playbooks": len(app.shelf.playbooks),
             "sources": sorted(app.settings.sources),
             "providers": sorted(app.registry.configured),
-            "embedded": "door, scheduler and workers are this one process",
+            "parts": "door, scheduler and workers in one" if worker else "door only: start `quarantine worker` too",
         },
     )
     try:
         web.run(sockets=[door])
     finally:
-        scheduler.stop()
+        if scheduler:
+            scheduler.stop()
         commit.stop()
-        app.worker.stop()
+        if worker:
+            worker.stop()
         log.info("stopped")
 
 

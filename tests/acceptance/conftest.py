@@ -78,10 +78,10 @@ def install(tmp_path: Path) -> Iterator[Install]:
     """A running installation with these settings; stopped at the end."""
     with ExitStack() as stack:
 
-        def start(settings: dict[str, Any], environment: dict[str, str] | None = None) -> Product:
+        def start(settings: dict[str, Any], environment: dict[str, str] | None = None, **how: Any) -> Product:
             folder = tmp_path / f"installation-{uuid.uuid4().hex[:6]}"
             folder.mkdir()
-            return stack.enter_context(Product(folder, settings, environment))
+            return stack.enter_context(Product(folder, settings, environment, **how))
 
         yield start
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -45,12 +45,22 @@ class Answer:
 class Product:
     """One installation in a folder of its own. Runs inside `with`."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        environment: Mapping[str, str] | None = None,
+        server: Sequence[str] = ("serve",),
+        server_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`server` is the verb that starts the server; `server_environment` is for it in place of `environment`."""
         self.folder = folder
         self.port = free_port()
         self.config = folder / "config.yaml"
         self._log = folder / "server.log"
         self._server: Process | None = None
+        self._verb = tuple(server)
+        self._workers: list[Process] = []
         base: dict[str, Any] = {
             "data": "data",
             "server": {"port": self.port},
@@ -65,7 +75,11 @@ class Product:
             },
         }  # fmt: skip
         self.config.write_text(yaml.safe_dump({**base, **settings}, sort_keys=False))
-        self._environment = {**os.environ, "SENDER_SECRET": SECRET, "SENDER_TOKEN": TOKEN, **(environment or {})}
+        senders = {**os.environ, "SENDER_SECRET": SECRET, "SENDER_TOKEN": TOKEN}
+        self._environment = {**senders, **(environment or {})}
+        self._server_environment = (
+            self._environment if server_environment is None else {**senders, **server_environment}
+        )
         self.store = Store(settings.get("database") or f"sqlite:///{folder / 'data' / 'quarantine.db'}")
 
     def __enter__(self) -> Self:
@@ -75,17 +89,20 @@ class Product:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.stop(seconds=30)
+        for process in [*self._workers, self._server]:
+            if process is not None:
+                process.stop(seconds=30)
         self.store.close()
         if error is not None:
-            error.add_note(f"the server's log ends: {self.log()[-3000:]}")
+            logs = [self._log, *(worker.log for worker in self._workers)]
+            for log in logs:
+                error.add_note(f"{log.name} ends: {log.read_text(errors='replace')[-3000:] if log.exists() else ''}")
 
     # -- the process ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        command: list[str | Path] = [sys.executable, "-m", "quarantine.cli", "serve", "--config", self.config]
-        self._server = Process(command, self._log, self._environment)
+        command: list[str | Path] = [sys.executable, "-m", "quarantine.cli", *self._verb, "--config", self.config]
+        self._server = Process(command, self._log, self._server_environment)
         self._server.wait_ready(self._answers, seconds=30)
 
     def kill(self) -> None:
@@ -111,6 +128,15 @@ class Product:
         """As an init system stops it."""
         assert self._server is not None
         self._server.stop(signal.SIGTERM, seconds=30)
+
+    def start_worker(self) -> Process:
+        """One more process that carries cases on. Returns when it says that it works."""
+        log = self.folder / f"worker-{len(self._workers) + 1}.log"
+        command: list[str | Path] = [sys.executable, "-m", "quarantine.cli", "worker", "--config", self.config]
+        worker = Process(command, log, self._environment)
+        self._workers.append(worker)
+        worker.wait_ready(lambda: '"event": "working"' in log.read_text(), seconds=30)
+        return worker
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

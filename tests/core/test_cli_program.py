@@ -15,7 +15,10 @@ from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.program import SECTIONS, program
 
 VERBS = [verb for verbs in SECTIONS.values() for verb in verbs]
-HEAVY = {"pydantic", "sqlalchemy", "yaml", "rich", "alembic", "starlette", "uvicorn", "cel_expr_python"}
+HEAVY = {
+    *("pydantic", "sqlalchemy", "yaml", "rich", "alembic", "starlette", "uvicorn", "cel_expr_python"),
+    *("procrastinate", "psycopg"),
+}
 CLOUDS = {"boto3", "botocore", "kubernetes", "azure", "docker", "pyVmomi"}
 
 
@@ -138,7 +141,10 @@ def test_every_error_has_an_exit_code_of_its_meaning() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.QuarantineError)
     ]
     codes = {kind.__name__: exit_code.of_error(kind("")) for kind in kinds}
-    assert {name for name, code in codes.items() if code is ExitCode.INTERNAL} == {"QuarantineError"}
+    assert {name for name, code in codes.items() if code is ExitCode.INTERNAL} == {
+        "QuarantineError",
+        "Unavailable",
+    }
     assert codes["Unreachable"] is codes["Denied"] is ExitCode.AUTHENTICATION
     assert codes["Killed"] is codes["GuardFailed"] is ExitCode.STOPPED
     assert codes["NotFound"] is codes["Misconfigured"] is ExitCode.USAGE

@@ -207,6 +207,40 @@ def test_a_case_is_due_when_it_is_due_and_at_rest_never(store: Store, clock: Han
     assert store.claim("w", SPAN) is None
 
 
+def test_what_is_said_during_a_turn_is_not_put_off_by_what_the_turn_waits_for(store: Store, clock: HandClock) -> None:
+    """Else a release that is asked for while its case is looked at would wait until the next look."""
+    case = store.open(opened(), "source:detector", clock())
+    lease = store.claim("w", SPAN)
+    assert lease is not None
+    store.append(case.id, [planned(case)], "local:ann", clock(), also=Also(due=clock()))
+    in_an_hour = clock() + timedelta(hours=1)
+    now = store.append(case, [], "engine", clock(), lease=lease, also=Also(due=in_an_hour))
+    assert store.due(case.id) == clock()
+    store.append(now, [], "engine", clock(), lease=lease, also=Also(due=in_an_hour))
+    assert store.due(case.id) == in_an_hour, "who has seen it may wait"
+
+
+def test_a_hinted_case_is_claimed_only_if_it_is_due(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    store.append(case, [], "engine", clock(), also=Also(due=clock() + timedelta(minutes=5)))
+    assert store.claim_hinted("w", SPAN, case.id) is None
+    assert store.claim_hinted("w", SPAN, "c-unknown") is None
+    clock.turn(timedelta(minutes=6))
+    assert store.claim_hinted("w", SPAN, case.id) is not None
+    assert store.claim_hinted("w", SPAN, case.id) is None
+
+
+def test_on_sqlite_what_another_program_commits_is_news(tmp_path: Path, clock: HandClock) -> None:
+    store, other = (Store(f"sqlite:///{tmp_path / 'cases.db'}", clock) for _ in range(2))
+    store.migrate()
+    with store.news() as changed:
+        assert changed() and not changed()
+        other.open(opened(), "source:detector", clock())
+        assert changed() and not changed()
+        other.counts()
+        assert not changed(), "to read is no news"
+
+
 def test_without_a_clock_of_the_tests_the_database_tells_the_time(url: str, clock: HandClock, make: MakeStore) -> None:
     store = make(clock=None)
     store.open(opened(), "source:detector", clock())
@@ -328,6 +362,20 @@ def test_what_is_settled_waits_no_more(store: Store, clock: HandClock) -> None:
     assert store.results("s", "d") == [{"fate": "ignored"}]
     with pytest.raises(NotFound):
         store.results("s", "unknown")
+
+
+def test_what_was_settled_first_stays(store: Store, clock: HandClock) -> None:
+    store.receive([Delivery("s", "d", clock(), b"{}")])
+    (delivery,) = store.waiting()
+    store.settle(delivery, [{"fate": "linked"}])
+    store.settle(delivery, [{"fate": "duplicate"}])
+    assert store.results("s", "d") == [{"fate": "linked"}]
+
+
+def test_sixteen_that_link_the_same_finding_do_not_harm_each_other(store: Store, clock: HandClock) -> None:
+    case = store.open(opened(), "source:detector", clock())
+    assert at_once(16, lambda _: store.remember(case.finding, case.id, clock())) == [None] * 16
+    assert at_once(8, lambda n: store.switch("all", True, f"reason {n}", "local:ann", clock())) == [None] * 8
 
 
 # -- switches, slots, cursors ------------------------------------------------------------------------------------------

@@ -75,6 +75,10 @@ class Process:
     def tell(self, what: signal.Signals) -> None:
         self._process.send_signal(what)
 
+    def wait(self, seconds: float = 10) -> int:
+        """Its exit code, when it has ended by itself."""
+        return self._process.wait(seconds)
+
     def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 10) -> None:
         """Returns when it is gone; killed if it does not go in time."""
         if self._process.poll() is None:
