@@ -18,6 +18,7 @@ from quarantine.evidence import EvidenceStore
 from quarantine.intake import Intake
 from quarantine.match import Matcher
 from quarantine.model import now
+from quarantine.notify import LogChannel, Notifier, WebhookChannel, subscriptions
 from quarantine.planner import Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
@@ -54,7 +55,7 @@ class App:
             self.settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise Misconfigured(f"data folder {self.settings.data}: {error.strerror}") from error
-        store = Store(self.settings.database_url)
+        store = Store(self.settings.database_url, channels=subscriptions(self.settings.notify))
         store.migrate()
         return store
 
@@ -103,6 +104,14 @@ class App:
             lease=settings.lease,
             beat=settings.poll,
         )
+
+    @cached_property
+    def webhooks(self) -> tuple[WebhookChannel, ...]:
+        return tuple(WebhookChannel(name, webhook, self.clock) for name, webhook in self.settings.notify.items())
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        return Notifier(self.store, (LogChannel(), *self.webhooks), beat=self.settings.worker.poll)
 
     @cached_property
     def name(self) -> str:

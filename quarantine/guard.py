@@ -307,13 +307,14 @@ GUARDS: tuple[Guard, ...] = (
     protected_set,
     refusals,
     in_use,
+    storm,  # before those that ask anyway: a burst is told as one
     mode,
     approval,
     consent,
     evidence,
     freshness,
     breaker,
-    *COUNTING,
+    *COUNTING[1:],
 )
 
 

@@ -20,7 +20,7 @@ from quarantine.cli.demo_cloud import ACCOUNT, PRIVATE, PUBLIC, REGION, SCOPE, D
 from quarantine.cli.demo_stage import Spoilt, Stage, free_port, stoppable, unstoppable
 from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.options import tell
-from quarantine.web.signature import sign
+from quarantine.signature import sign
 
 SECRET = "DEMO_WEBHOOK_SECRET"  # noqa: S105 - the name of the variable
 LONGEST = 30.0  # seconds that any one thing may take

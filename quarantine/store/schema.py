@@ -139,6 +139,25 @@ switches = Table(
     Column("at", Float, nullable=False),
 )
 
+notices = Table(
+    "notices",
+    metadata,
+    Column("key", String(256), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("topic", String(256), nullable=False),
+    Column("case_id", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("due_at", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("sent_at", Float),
+    Column("failure", Text, nullable=False),
+    PrimaryKeyConstraint("key", "channel"),
+    Index("notices_due", "channel", "due_at"),
+    Index("notices_topic", "topic", "at"),
+)
+
 slots = Table(
     "slots",
     metadata,

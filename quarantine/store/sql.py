@@ -20,14 +20,20 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
-from quarantine.config import Guards
+from quarantine.config import Guards, NoticeKind
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound
 from quarantine.guard import Tallies
 from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import Finding, Resource
-from quarantine.store import schema, tallies
+from quarantine.notice import Notice
+from quarantine.notice import notices as worth_telling
+from quarantine.store import notices, schema, tallies
+from quarantine.store.notices import Channels, Letter, Sending
 
 Clock = Callable[[], datetime]
+
+LOG_ONLY: Channels = {"log": frozenset(NoticeKind)}
+"""Where nothing else is configured, notices go into the log."""
 
 _AT_REST = frozenset({Status.CLOSED, Status.NEEDS_HUMAN})
 """Nothing happens to such a case by itself."""
@@ -137,9 +143,16 @@ def _nothing(_: str) -> None:
 class Store:
     """One database. Safe to share between threads; several processes may open the same one."""
 
-    def __init__(self, url: str, clock: Clock | None = None, failpoint: Callable[[str], None] = _nothing) -> None:
-        """With no `clock`, leases and due times run on the database's own clock."""
+    def __init__(
+        self,
+        url: str,
+        clock: Clock | None = None,
+        failpoint: Callable[[str], None] = _nothing,
+        channels: Channels = LOG_ONLY,
+    ) -> None:
+        """With no `clock`, leases and due times run on the database's own clock. `channels` get the notices."""
         self.url = url
+        self._channels = channels
         self._clock = clock
         self._failpoint = failpoint
         self._sqlite = url.startswith("sqlite")
@@ -258,9 +271,11 @@ class Store:
                 raise Fenced(f"case {case_id} was taken over by {row.owner or 'another worker'}")
             current = self._catch_up(connection, case_id, known, row.seq)
             head = row.head
+            told: list[Notice] = []
             for item in new:
                 recorded = Recorded(case=case_id, seq=current.seq + 1, at=at, by=by, event=item)
-                current = fold([recorded], current)
+                was, current = current, fold([recorded], current)
+                told += worth_telling(was, current, recorded)
                 sealed = seal(recorded, head)
                 head = sealed.hash
                 _insert_event(connection, sealed, item.type)
@@ -271,6 +286,8 @@ class Store:
                 values["due_at"] = None if also.due is None else also.due.timestamp()
             connection.execute(update(schema.cases).where(schema.cases.c.id == case_id).values(**values))
             self._write_also(connection, current, also, at)
+            for notice in told:
+                notices.write(connection, self._insert_new, notice, self._channels, self._now(connection))
         return current
 
     def load(self, case_id: str) -> Case:
@@ -531,6 +548,32 @@ class Store:
         with self._write("refill") as connection:
             row = insert(schema.refills).values(account=account, reason=reason, by=by, at=at.timestamp())
             connection.execute(row)
+
+    # -- notices ---------------------------------------------------------------------------------------------
+
+    def take_notice(self, channel: str, lease: timedelta) -> Letter | None:
+        """The next notice that this channel has to send; it is due again after `lease`, unless it is settled."""
+        with self._read() as connection:
+            if not notices.due(connection, channel, self._now(connection)):
+                return None
+        with self._write("take notice") as connection:
+            now = self._now(connection)
+            return notices.take(connection, channel, now, now + lease.total_seconds())
+
+    def notice_sent(self, letter: Letter) -> None:
+        with self._write("notice sent") as connection:
+            notices.settle(connection, letter, self._now(connection), None, "")
+
+    def notice_failed(self, letter: Letter, failure: str, again: timedelta | None) -> None:
+        """Try again after this time; None: nobody tries any more."""
+        with self._write("notice failed") as connection:
+            due = None if again is None else self._now(connection) + again.total_seconds()
+            notices.settle(connection, letter, None, due, failure)
+
+    def notices(self, *, only_given_up: bool = False) -> list[Sending]:
+        """How far notices are, the oldest first."""
+        with self._read() as connection:
+            return notices.listing(connection, only_given_up=only_given_up)
 
     # -- the scheduler's rows --------------------------------------------------------------------------------
 

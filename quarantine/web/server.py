@@ -24,6 +24,8 @@ def serve(app: App) -> None:
     _refuse_open_bearers(app)
     for source in app.settings.sources.values():
         source.secret.reveal()
+    for webhook in app.webhooks:
+        webhook.check()
     store, server = app.store, app.settings.server
     commit = GroupCommit(store, app.worker.wake)
     ingest = Ingest(store, app.intake, app.settings.sources, server, commit, app.clock)
@@ -46,6 +48,7 @@ def serve(app: App) -> None:
         signal.signal(number, lambda *_: None)
     commit.start()
     app.worker.start()
+    app.notifier.start()
     scheduler.start()
     log.info(
         "serving",
@@ -64,6 +67,7 @@ def serve(app: App) -> None:
         scheduler.stop()
         commit.stop()
         app.worker.stop()
+        app.notifier.stop()
         log.info("stopped")
 
 
