@@ -140,6 +140,8 @@ class Approvals(Value):
 
     valid_for: Duration = timedelta(minutes=30)
     second_person: bool = True
+    break_glass: tuple[str, ...] = ()
+    """Who may open the glass: `local:<os user>`. Empty: nobody."""
 
 
 class Watch(Value):

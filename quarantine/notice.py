@@ -5,9 +5,9 @@ quiet for a while, so that a storm is one page and not thousands.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from quarantine.case import Asked, Case, Held, Recorded, Status
+from quarantine.case import Approved, Asked, Case, EscalationAsked, Held, Recorded, Status
 from quarantine.config import NoticeKind
 from quarantine.model import Moment, Value
 from quarantine.text import safe_text
@@ -47,6 +47,13 @@ def notices(before: Case, after: Case, recorded: Recorded) -> Iterator[Notice]:
             f"case {after.id} ({after.playbook}) asks for approval until {event.expires_at:%H:%M} UTC. {_look(after)}"
         )
         yield _of_case(NoticeKind.APPROVAL_ASKED, after, recorded, text)
+    if isinstance(event, EscalationAsked) and after.escalation is not None:
+        to, until = after.escalation.playbook, after.escalation.expires_at
+        text = f"case {after.id}: escalation to {to} asks for approval until {until:%H:%M} UTC. {_look(after)}"
+        yield _of_case(NoticeKind.APPROVAL_ASKED, after, recorded, text)
+    if isinstance(event, Approved) and event.break_glass:
+        text = f"BREAK-GLASS: one person approved case {after.id} ({after.playbook}) alone. {_REVIEW}"
+        yield _of_case(NoticeKind.BREAK_GLASS, after, recorded, text, alone=recorded.by, glass=event.glass)
     if isinstance(event, Asked) and event.guard == "breaker":
         text = f"the breaker of {after.playbook} is open: its last runs went wrong, and each further one asks. {_LIST}"
         yield _page(NoticeKind.BREAKER, f"breaker|{after.playbook}", after, recorded, text)
@@ -55,6 +62,14 @@ def notices(before: Case, after: Case, recorded: Recorded) -> Iterator[Notice]:
         yield _page(NoticeKind.HELD, f"held|{event.guard}|{after.opened_by}", after, recorded, text)
 
 
+def glass_opened(glass: str, by: str, reason: str, at: datetime, expires_at: datetime) -> Notice:
+    """Somebody made a token with which one person may act alone."""
+    text = f"BREAK-GLASS: a token was made, for one approval by one person, until {expires_at:%H:%M} UTC. {_REVIEW}"
+    facts = {"glass": glass, "opened_by": safe_text(by), "reason": safe_text(reason)}
+    return Notice(key=f"{NoticeKind.BREAK_GLASS}|{glass}", kind=NoticeKind.BREAK_GLASS, at=at, text=text, facts=facts)
+
+
+_REVIEW = "See: quarantine break-glass list"
 _LIST = "See: quarantine case list --waiting"
 
 
@@ -66,9 +81,10 @@ def _opener(case: Case) -> str:
     return safe_text(case.opened_by)
 
 
-def _of_case(kind: NoticeKind, case: Case, recorded: Recorded, text: str) -> Notice:
+def _of_case(kind: NoticeKind, case: Case, recorded: Recorded, text: str, **more: str) -> Notice:
     key = f"{kind}|{case.id}|{recorded.seq}"
-    return Notice(key=key, kind=kind, case=case.id, at=recorded.at, text=text, facts=_facts(case))
+    facts = _facts(case) | {name: safe_text(value) for name, value in more.items()}
+    return Notice(key=key, kind=kind, case=case.id, at=recorded.at, text=text, facts=facts)
 
 
 def _page(kind: NoticeKind, topic: str, case: Case, recorded: Recorded, text: str) -> Notice:
@@ -78,17 +94,18 @@ def _page(kind: NoticeKind, topic: str, case: Case, recorded: Recorded, text: st
 
 
 def _facts(case: Case) -> dict[str, str]:
+    further = case.escalation
     facts = {
         "case": case.id,
         "status": case.status,
         "reason": case.reason or "",
-        "sentence": case.sentence,
+        "sentence": further.sentence if further is not None else case.sentence,
         "playbook": case.playbook,
         "resource": case.resource,
         "severity": case.finding.severity,
         "finding": case.finding.title or case.finding.type,
         "opened_by": case.opened_by,
-        "plan": case.plan_digest,
-        "expires_at": "" if case.expires_at is None else case.expires_at.isoformat(),
+        "plan": further.digest if further is not None else case.plan_digest,
+        "expires_at": "" if case.asks_until is None else case.asks_until.isoformat(),
     }
     return {name: safe_text(value) for name, value in facts.items() if value != ""}

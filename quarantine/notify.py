@@ -39,6 +39,10 @@ MOST_ATTEMPTS = timedelta(hours=24) // LONGEST_PAUSE
 """After about a day a notice is given up. It stays in the record, and `quarantine doctor` says so."""
 
 
+def _rest(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
 class NotDelivered(QuarantineError):
     """This attempt failed; the reason never holds the address, which may be a secret."""
 
@@ -72,7 +76,7 @@ class WebhookChannel:
         clock: Callable[[], datetime],
         *,
         patience: timedelta = PATIENCE,
-        pause: Callable[[float], object] = threading.Event().wait,
+        pause: Callable[[float], None] = _rest,
     ) -> None:
         """`patience` is for one attempt; `pause` waits before the one repetition inside it."""
         self.name = name
@@ -187,7 +191,8 @@ def again_after(attempts: int) -> timedelta | None:
     """When the next attempt follows so many that failed; None when there have been enough."""
     if attempts >= MOST_ATTEMPTS:
         return None
-    return min(FIRST_PAUSE * 2 ** min(attempts - 1, 10), LONGEST_PAUSE)
+    doubled: timedelta = FIRST_PAUSE * 2 ** min(attempts - 1, 10)
+    return min(doubled, LONGEST_PAUSE)
 
 
 def subscriptions(webhooks: dict[str, Webhook]) -> Channels:

@@ -27,7 +27,8 @@ from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import Finding, Resource
 from quarantine.notice import Notice
 from quarantine.notice import notices as worth_telling
-from quarantine.store import notices, schema, tallies
+from quarantine.store import glasses, notices, schema, tallies
+from quarantine.store.glasses import Glass
 from quarantine.store.notices import Channels, Letter, Sending
 
 Clock = Callable[[], datetime]
@@ -74,6 +75,9 @@ class Also:
     hold: Hold | None = None
     unhold: tuple[Hold, ...] = ()
     spend: "Spend | None" = None
+    uses: Glass | None = None
+    """A break-glass token, with its use filled in."""
+    reviews: Glass | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,12 @@ class Line:
     severity: str
     opened_at: datetime
     updated_at: datetime
+    since: datetime
+    """When it came to its status."""
+    sentence: str
+    asks_until: datetime | None
+    """Until when a person may approve what is asked; None if nothing is."""
+    glass_broken: bool
 
 
 class Held(Moved):
@@ -314,12 +324,14 @@ class Store:
         problem = "no case begins with" if not found else "several cases begin with"
         raise NotFound(f"{problem} '{prefix}'. See: quarantine case list")
 
-    def lines(self, statuses: Iterable[Status] = (), limit: int = 200) -> list[Line]:
-        """The newest cases first."""
+    def lines(self, statuses: Iterable[Status] = (), limit: int = 200, *, asking: bool = False) -> list[Line]:
+        """The newest cases first; with `asking`, only those where a person is asked to approve something."""
         query = select(schema.cases).order_by(schema.cases.c.opened_at.desc(), schema.cases.c.id).limit(limit)
         wanted = [str(status) for status in statuses]
         if wanted:
             query = query.where(schema.cases.c.status.in_(wanted))
+        if asking:
+            query = query.where(schema.cases.c.asks_until.is_not(None))
         with self._read() as connection:
             return [_line(row) for row in connection.execute(query)]
 
@@ -575,6 +587,23 @@ class Store:
         with self._read() as connection:
             return notices.listing(connection, only_given_up=only_given_up)
 
+    # -- break-glass -----------------------------------------------------------------------------------------
+
+    def open_glass(self, glass: Glass, sha256: str, notice: Notice) -> None:
+        """Keep a token, by the digest of its secret, and tell everybody."""
+        with self._write("open glass") as connection:
+            glasses.write(connection, glass, sha256)
+            notices.write(connection, self._insert_new, notice, self._channels, self._now(connection))
+
+    def find_glass(self, sha256: str) -> Glass | None:
+        with self._read() as connection:
+            return glasses.find(connection, sha256)
+
+    def glasses(self) -> list[Glass]:
+        """Every token there ever was, the newest first."""
+        with self._read() as connection:
+            return glasses.listing(connection)
+
     # -- the scheduler's rows --------------------------------------------------------------------------------
 
     def take_slot(self, source: str, slot: datetime) -> bool:
@@ -643,6 +672,10 @@ class Store:
             self._take_hold(connection, case.id, also.hold)
         if also.spend is not None:
             self._spend(connection, case, also.spend, at)
+        if also.uses is not None:
+            glasses.use(connection, also.uses)
+        if also.reviews is not None:
+            glasses.review(connection, also.reviews)
 
     def _spend(self, connection: Connection, case: Case, spend: Spend, at: datetime) -> None:
         if connection.execute(select(schema.spends.c.at).where(schema.spends.c.case_id == case.id)).scalar():
@@ -703,6 +736,10 @@ def _projection(case: Case) -> dict[str, Any]:
         "contained_at": None if case.contained_at is None else case.contained_at.timestamp(),
         "failed": case.failed,
         "false_positive": case.false_positive,
+        "sentence": (case.escalation.sentence if case.escalation is not None else "") or case.sentence,
+        "since": case.since.timestamp(),
+        "asks_until": None if case.asks_until is None else case.asks_until.timestamp(),
+        "glass_broken": case.glass_broken,
         "updated_at": case.updated_at.timestamp(),
         "live_key": _live_key(case.named_as, case.playbook) if live else None,
         "seq": case.seq,
@@ -758,6 +795,10 @@ def _line(row: Row[Any]) -> Line:
         severity=row.severity,
         opened_at=_moment(row.opened_at),
         updated_at=_moment(row.updated_at),
+        since=_moment(row.since),
+        sentence=row.sentence,
+        asks_until=None if row.asks_until is None else _moment(row.asks_until),
+        glass_broken=bool(row.glass_broken),
     )
 
 
