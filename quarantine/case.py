@@ -706,7 +706,7 @@ def _status(case: Case, event: Value) -> Status:
         raise Misused(f"case {case.id} is {case.status}: it cannot become {move} ({name})")
     if isinstance(event, Resumed) and (case.status not in _HALTS or event.to is Status.CLOSED):
         raise Misused(f"case {case.id} is {case.status}: it cannot go on as {event.to}")
-    if isinstance(event, Closed) and case.touched and event.outcome not in _MAY_LEAVE_A_CHANGE:
+    if isinstance(event, Closed) and case.touched and not _may_close(case, event.outcome):
         raise Misused(f"case {case.id} has a change in place: it cannot close as {event.outcome}")
     if isinstance(event, Escalated) and (case.escalation is None or case.plan is None):
         raise Misused(f"case {case.id}: nobody asked for an escalation")
@@ -728,6 +728,14 @@ def _fits(case: Case, event: Value) -> bool:
             return further is not None if case.status is Status.CONTAINED else case.unbegun
         case _:
             return True
+
+
+def _may_close(case: Case, outcome: Outcome) -> bool:
+    """With something of ours in place. What cannot be undone does not keep the rest from being released."""
+    if outcome is Outcome.RELEASED and case.plan is not None:
+        one_way = {step.index for step in case.plan.steps if step.nature is Nature.ONE_WAY}
+        return all(index in one_way for index, progress in case.steps.items() if progress.intended)
+    return outcome in _MAY_LEAVE_A_CHANGE
 
 
 _MAY_LEAVE_A_CHANGE = frozenset(
