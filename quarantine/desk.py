@@ -51,23 +51,8 @@ class Desk:
         person does what needs a second one. Raises Misused if there is no plan, it is another one now, it is too
         late, or this person may not.
         """
-        case = self._store.load(case_id)
-        shown, asked_by = _asked(case)
-        if digest and not _BEGINNING.fullmatch(digest):
-            raise Misused(f"'{digest}' is too little of a plan's digest: give at least its first 8 digits")
-        if digest and not shown.startswith(digest):
-            raise Misused(
-                f"the plan of case {case.id} is {shown[:12]} now, not {digest}: "
-                f"look again with: quarantine case show {case.id}"
-            )
-        now = self._clock()
-        if case.asks_until is not None and now >= case.asks_until:
-            raise Misused(f"case {case.id} asked until {case.asks_until:%H:%M:%S} UTC: it is too late to approve")
-        alone = same_person(by, asked_by) and self._approvals.second_person
-        if alone and not token:
-            raise Misused(f"{asked_by} asked for case {case.id}: somebody else must approve it")
-        if token and not alone:
-            raise Misused(f"case {case.id} needs no second person: approve it without --break-glass")
+        case, now = self._store.load(case_id), self._clock()
+        shown = self.may_approve(case, by, digest, alone=bool(token))
         glass = self._use(token, case, by, reason) if token else None
         approved = Approved(
             digest=shown,
@@ -80,6 +65,25 @@ class Desk:
         if glass is not None:
             log.warning("glass_broken", extra={"case": case.id, "by": by, "glass": glass.id, "reason": reason})
         return case
+
+    def may_approve(self, case: Case, by: str, digest: str = "", *, alone: bool = False) -> str:
+        """The digest of the plan that this person may approve; `alone`, by breaking the glass. Raises Misused."""
+        shown, asked_by = _asked(case)
+        if digest and not _BEGINNING.fullmatch(digest):
+            raise Misused(f"'{digest}' is too little of a plan's digest: give at least its first 8 digits")
+        if digest and not shown.startswith(digest):
+            raise Misused(
+                f"the plan of case {case.id} is {shown[:12]} now, not {digest}: "
+                f"look again with: quarantine case show {case.id}"
+            )
+        if case.asks_until is not None and self._clock() >= case.asks_until:
+            raise Misused(f"case {case.id} asked until {case.asks_until:%H:%M:%S} UTC: it is too late to approve")
+        needs_another = same_person(by, asked_by) and self._approvals.second_person
+        if needs_another and not alone:
+            raise Misused(f"{asked_by} asked for case {case.id}: somebody else must approve it")
+        if alone and not needs_another:
+            raise Misused(f"case {case.id} needs no second person: approve it without --break-glass")
+        return shown
 
     def deny(self, case_id: str, by: str, reason: str = "") -> Case:
         """Say no; the case closes and this finding does not ask again. An escalation ends, and the case stays."""
@@ -98,22 +102,7 @@ class Desk:
         contained stays contained, and the first before-images stay.
         """
         case = self._store.load(case_id)
-        if case.status is not Status.CONTAINED:
-            raise Misused(
-                f"case {case.id} is {_where(case)}: only what is contained can be escalated. {_next_word(case)}"
-            )
-        if case.escalation is not None:
-            raise Misused(
-                f"case {case.id} waits for the escalation to {case.escalation.playbook} already: "
-                f"approve or deny that first"
-            )
-        if playbook.name in case.playbooks:
-            raise Misused(f"case {case.id} is of {playbook.name} already: name a playbook that does more")
-        if playbook.match.resource != case.resource.kind:
-            raise Misused(f"{playbook.name} works on {playbook.match.resource}, not on {case.resource.kind}")
-        other = self._store.live(case.finding, playbook.name)
-        if other is not None:
-            raise Misused(f"case {other} is open for {playbook.name} on it: see quarantine case show {other}")
+        self.may_escalate(case, playbook)
         wanted = EscalationRequested(
             playbook=playbook.name,
             playbook_digest=playbook.digest,
@@ -156,6 +145,25 @@ class Desk:
                 f"case {case.id} is {_where(case)}: only what needs a person can be handled. {_next_word(case)}"
             )
         return self._say(case, by, Closed(outcome=Outcome.HANDLED_OUTSIDE, sentence=reason or "handled outside"))
+
+    def may_escalate(self, case: Case, playbook: Playbook) -> None:
+        """Raises Misused if this playbook cannot add to the case."""
+        if case.status is not Status.CONTAINED:
+            raise Misused(
+                f"case {case.id} is {_where(case)}: only what is contained can be escalated. {_next_word(case)}"
+            )
+        if case.escalation is not None:
+            raise Misused(
+                f"case {case.id} waits for the escalation to {case.escalation.playbook} already: "
+                f"approve or deny that first"
+            )
+        if playbook.name in case.playbooks:
+            raise Misused(f"case {case.id} is of {playbook.name} already: name a playbook that does more")
+        if playbook.match.resource != case.resource.kind:
+            raise Misused(f"{playbook.name} works on {playbook.match.resource}, not on {case.resource.kind}")
+        other = self._store.live(case.finding, playbook.name)
+        if other is not None:
+            raise Misused(f"case {other} is open for {playbook.name} on it: see quarantine case show {other}")
 
     # -- break-glass -------------------------------------------------------------------------------------------------
 

@@ -120,7 +120,9 @@ class Story:
     def _a_decision(self) -> None:
         stage = self._stage
         stage.scene(4, "A person approves exactly that plan")
-        code = stage.command("case", "approve", self._case, "--reason", "invoices are not for everybody")
+        plan = stage.ask("case", "show", self._case)["plan_digest"][:12]
+        reason = ("--reason", "invoices are not for everybody")
+        code = stage.command("case", "approve", self._case, "--plan", plan, *reason)
         stage.check(code == ExitCode.DONE, "contained", f"exit {code}")
         self._look_that_it_is_closed()
 
