@@ -126,7 +126,7 @@ def about(recorded: Recorded) -> str:
         case EscalationAsked():
             return f"{event.sentence}, plan {event.digest[:12]}"
         case Escalated():
-            steps = _many(len(event.plan.steps), "step")
+            steps = many(len(event.plan.steps), "step")
             return f"{event.plan.playbook}: {steps} more, all {len(event.sentences)} guards say yes"
         case EscalationEnded():
             return event.sentence
