@@ -321,6 +321,15 @@ def test_hostile_reasons_are_shown_escaped(line: CommandLine, monkeypatch: pytes
     assert all(visible(output.stdout) and visible(output.stderr) for output in outputs)
 
 
+def test_doctor_says_whether_people_can_be_told(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    line.configure(notify={"on-call": {"url": "env:ON_CALL_URL"}})
+    monkeypatch.delenv("ON_CALL_URL", raising=False)
+    assert "ON_CALL_URL is not set" in line("doctor").stdout
+    monkeypatch.setenv("ON_CALL_URL", "https://hooks.example.com/T0/the-token")
+    shown = line("doctor").stdout
+    assert "its address and its secret are there" in shown and "the-token" not in shown
+
+
 def test_help_is_there_for_every_verb() -> None:
     for words in (("case", "approve"), ("case", "escalate"), ("break-glass",), ("break-glass", "open")):
         result: Any = CliRunner().invoke(program, [*words, "--help"])

@@ -245,13 +245,14 @@ def life(bench: Bench, name: str, deaths: Deaths) -> Case:
     raise AssertionError(f"no end: {case.status} {case.reason} {case.sentence}")
 
 
-@pytest.mark.parametrize("name", ["stop", "isolate-and-close"])
-def test_dying_anywhere_loses_nothing_and_doubles_nothing(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "every"), [("stop", 1), ("isolate-and-close", 4)])
+def test_dying_anywhere_loses_nothing_and_doubles_nothing(name: str, every: int, tmp_path: Path) -> None:
+    """Everywhere for the one that is approved; for the other, a sample."""
     (tmp_path / "unharmed").mkdir()
     unharmed, counting = Bench(tmp_path / "unharmed"), Deaths(None)
     end = life(unharmed, name, counting)
     assert end.outcome is Outcome.RELEASED and len(end.playbooks) == 2
-    for number, place in enumerate(counting.places):
+    for number, place in list(enumerate(counting.places))[::every]:
         (tmp_path / str(number)).mkdir()
         bench, where = Bench(tmp_path / str(number)), f"died {place!r} ({number})"
         case = life(bench, name, Deaths(number))
