@@ -189,6 +189,19 @@ def test_another_case_of_that_playbook_is_named(bench: Bench) -> None:
         bench.desk.escalate(case.id, ANN, bench.shelf.find("stop"))
 
 
+@pytest.mark.parametrize("playbook", ["isolate", "close"])
+def test_a_kill_switch_stops_it_between_two_changes(bench: Bench, playbook: str) -> None:
+    """Of the playbook that is added, or of the one that the case began with."""
+    case = contained(bench, "close")
+    scope = f"playbook:{playbook}"
+    bench.world.fail("policy.create", lambda: bench.store.switch(scope, True, "drill", BOB, bench.clock()))
+    case = escalate(bench, case, "isolate")
+    assert (case.status, case.reason, bench.changes()) == (Status.NEEDS_HUMAN, Reason.STOPPED, ["policy.create"])
+    bench.desk.release(case.id, ANN)
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.policies() == {}
+
+
 # -- dying -------------------------------------------------------------------------------------------------------------
 
 
