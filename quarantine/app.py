@@ -16,6 +16,7 @@ from quarantine.evidence import EvidenceStore
 from quarantine.intake import Intake
 from quarantine.match import Matcher
 from quarantine.model import now
+from quarantine.notify import LogChannel, Notifier, WebhookChannel, subscriptions
 from quarantine.owner import new_name
 from quarantine.planner import Planner
 from quarantine.playbook import Shelf
@@ -56,7 +57,7 @@ class App:
         url = self.settings.database_url
         hints = dispatch.Hints() if self.settings.distributed else None
         try:
-            store = Store(url, hints=hints)
+            store = Store(url, hints=hints, channels=subscriptions(self.settings.notify))
         except ModuleNotFoundError as error:
             needs = "pip install 'cloud-quarantine[postgres]'"
             raise Missing(f"database {url.partition(':')[0]} needs: {needs}") from error
@@ -113,6 +114,14 @@ class App:
             lease=settings.lease,
             beat=settings.poll,
         )
+
+    @cached_property
+    def webhooks(self) -> tuple[WebhookChannel, ...]:
+        return tuple(WebhookChannel(name, webhook, self.clock) for name, webhook in self.settings.notify.items())
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        return Notifier(self.store, (LogChannel(), *self.webhooks), beat=self.settings.worker.poll)
 
     @cached_property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from quarantine.errors import Misused
 from quarantine.model import Finding, Moment, Resource, Value
-from quarantine.plan import Image, Nature, Plan
+from quarantine.plan import Image, Nature, Plan, PlannedStep
 from quarantine.state import Difference
 
 
@@ -126,10 +126,15 @@ class Asked(Value):
 
 
 class Approved(Value):
+    """A person said yes to the plan of this digest. With `break_glass`, alone: `glass` is the id of the token that
+    stood for a second person."""
+
     type: Literal["approved"] = "approved"
     digest: str
     expires_at: Moment
     reason: str = ""
+    break_glass: bool = False
+    glass: str = ""
 
 
 class Voided(Value):
@@ -260,6 +265,52 @@ class Drifted(OfStep):
     differences: tuple[Difference, ...]
 
 
+class EscalationRequested(Value):
+    """A person wants more to be done to what is contained: the plan of another playbook, beside the one that holds."""
+
+    type: Literal["escalation_requested"] = "escalation_requested"
+    playbook: str
+    playbook_digest: str
+    plan_digest: str = ""
+    """The digest of the plan that this person saw; another one is asked for again."""
+    expires_at: Moment
+    reason: str = ""
+
+
+class EscalationAsked(Value):
+    """A person is asked to approve exactly this further plan. What is contained stays contained meanwhile."""
+
+    type: Literal["escalation_asked"] = "escalation_asked"
+    plan: Plan
+    digest: str
+    guard: str
+    sentence: str
+
+
+class EscalationEnded(Value):
+    """Nothing further is done; the case goes on as it was."""
+
+    type: Literal["escalation_ended"] = "escalation_ended"
+    sentence: str
+
+
+class Escalated(Value):
+    """Every guard said yes to the further plan: its steps follow those of the case."""
+
+    type: Literal["escalated"] = "escalated"
+    plan: Plan
+    digest: str
+    sentences: tuple[str, ...]
+
+
+class Reviewed(Value):
+    """Another person has looked at what was done by breaking the glass."""
+
+    type: Literal["reviewed"] = "reviewed"
+    glass: str
+    reason: str = ""
+
+
 class ReleaseRequested(Value):
     type: Literal["release_requested"] = "release_requested"
     reason: str = ""
@@ -345,6 +396,11 @@ Event = Annotated[
     | Skipped
     | Contained
     | Drifted
+    | EscalationRequested
+    | EscalationAsked
+    | EscalationEnded
+    | Escalated
+    | Reviewed
     | ReleaseRequested
     | ReleaseIntended
     | Released
@@ -367,7 +423,7 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     Planned: _PREPARING,
     Held: Status.PROPOSED,
     Asked: Status.AWAITING_APPROVAL,
-    Approved: frozenset({Status.PROPOSED, Status.AWAITING_APPROVAL}),
+    Approved: frozenset({Status.PROPOSED, Status.AWAITING_APPROVAL, Status.CONTAINED}),
     Voided: Status.PROPOSED,
     Allowed: Status.CONTAINING,
     Captured: frozenset({Status.CONTAINING}),
@@ -384,6 +440,11 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     Skipped: _ACTING,
     Contained: Status.CONTAINED,
     Drifted: frozenset({Status.CONTAINED}),
+    EscalationRequested: frozenset({Status.CONTAINED}),
+    EscalationAsked: frozenset({Status.CONTAINED}),
+    EscalationEnded: frozenset({Status.CONTAINED, Status.CONTAINING}),
+    Escalated: Status.CONTAINING,
+    Reviewed: frozenset(Status),
     ReleaseRequested: Status.RELEASING,
     ReleaseIntended: frozenset({Status.RELEASING}),
     Released: frozenset({Status.RELEASING}),
@@ -455,6 +516,31 @@ class Consent(Value):
     by: str
     digest: str
     expires_at: Moment
+    break_glass: bool = False
+
+
+class Escalation(Value):
+    """A further plan for what is contained: wanted, and perhaps asked for, but not begun."""
+
+    by: str
+    playbook: str
+    playbook_digest: str
+    requested_digest: str
+    expires_at: Moment
+    plan: Plan | None = None
+    """Once a person is asked to approve it."""
+    digest: str = ""
+    sentence: str = ""
+    consent: Consent | None = None
+
+
+class Addition(Value):
+    """A further plan whose steps belong to the case now."""
+
+    wanted: Escalation
+    digest: str
+    first: int
+    """The index of its first step in the case; in its own plan it is 0."""
 
 
 class Case(Value):
@@ -481,6 +567,12 @@ class Case(Value):
     plan_digest: str = ""
     expires_at: Moment | None = None
     consent: Consent | None = None
+    escalation: Escalation | None = None
+    additions: tuple[Addition, ...] = ()
+    glass_broken: bool = False
+    """One person did alone what needs two."""
+    since: Moment
+    """When it came to its status."""
     steps: dict[int, Progress] = Field(default_factory=dict)
     released_by: str = ""
     allowed: bool = False
@@ -499,6 +591,43 @@ class Case(Value):
 
     def progress(self, step: int) -> Progress:
         return self.steps.get(step, Progress())
+
+    @property
+    def playbooks(self) -> tuple[str, ...]:
+        """Every playbook that acts in it; a kill switch for any of them stops it."""
+        return (self.playbook, *(addition.wanted.playbook for addition in self.additions))
+
+    @property
+    def asks_until(self) -> Moment | None:
+        """Until when a person may approve what is asked; None if nothing is, or it was approved."""
+        further = self.escalation
+        if further is not None:
+            return further.expires_at if further.plan is not None and further.consent is None else None
+        return self.expires_at if self.status is Status.AWAITING_APPROVAL and self.consent is None else None
+
+    @property
+    def held(self) -> tuple[PlannedStep, ...]:
+        """The steps whose targets hold now: of several that do the same to one resource, the last one."""
+        verified = [
+            step
+            for step in (self.plan.steps if self.plan is not None else ())
+            if step.nature is Nature.REVERSIBLE and self.progress(step.index).stage is Stage.VERIFIED
+        ]
+        last = {(step.resource.identity, step.action): step.index for step in verified}
+        return tuple(step for step in verified if step.index in last.values())
+
+    @property
+    def unbegun(self) -> bool:
+        """Is an addition still to be begun, so that nothing of it is in place?"""
+        progress = [self.progress(step.index) for step in self._added]
+        waits = any(item.stage is Stage.PLANNED for item in progress)
+        return waits and not any(item.intended for item in progress)
+
+    @property
+    def _added(self) -> tuple[PlannedStep, ...]:
+        if not self.additions or self.plan is None:
+            return ()
+        return self.plan.steps[self.additions[-1].first :]
 
     @property
     def in_flight(self) -> bool:
@@ -548,6 +677,7 @@ def _next(case: Case | None, recorded: Recorded) -> Case:
             requested_digest=event.plan_digest,
             opened_at=recorded.at,
             updated_at=recorded.at,
+            since=recorded.at,
             seq=1,
         )
     if isinstance(event, Opened):
@@ -555,7 +685,11 @@ def _next(case: Case | None, recorded: Recorded) -> Case:
     if recorded.seq != case.seq + 1:
         raise Misused(f"case {case.id}: event {recorded.seq} cannot follow {case.seq}")
     status = _status(case, event)
-    changes = {"status": status, "seq": recorded.seq, "updated_at": recorded.at}
+    changes: dict[str, object] = {"status": status, "seq": recorded.seq, "updated_at": recorded.at}
+    if status is not case.status:
+        changes["since"] = recorded.at
+    if status not in (Status.CONTAINED, Status.CONTAINING):
+        changes["escalation"] = None
     return case.model_copy(update={**changes, **_details(case, recorded)})
 
 
@@ -565,14 +699,43 @@ def _status(case: Case, event: Value) -> Status:
     if isinstance(move, frozenset):
         if case.status not in move:
             raise Misused(f"case {case.id} is {case.status}: {name} cannot happen now")
+        if not _fits(case, event):
+            raise Misused(f"case {case.id}: {name} does not fit what is asked there now")
         return case.status
     if move not in TRANSITIONS[case.status] and not (move is case.status is Status.PROPOSED):
         raise Misused(f"case {case.id} is {case.status}: it cannot become {move} ({name})")
     if isinstance(event, Resumed) and (case.status not in _HALTS or event.to is Status.CLOSED):
         raise Misused(f"case {case.id} is {case.status}: it cannot go on as {event.to}")
-    if isinstance(event, Closed) and case.touched and event.outcome not in _MAY_LEAVE_A_CHANGE:
+    if isinstance(event, Closed) and case.touched and not _may_close(case, event.outcome):
         raise Misused(f"case {case.id} has a change in place: it cannot close as {event.outcome}")
+    if isinstance(event, Escalated) and (case.escalation is None or case.plan is None):
+        raise Misused(f"case {case.id}: nobody asked for an escalation")
     return move
+
+
+def _fits(case: Case, event: Value) -> bool:
+    """Is what the event answers to there?"""
+    further = case.escalation
+    match event:
+        case Approved():
+            shown = further.digest if further is not None else case.plan_digest
+            return event.digest == shown != "" and (further is not None) == (case.status is Status.CONTAINED)
+        case EscalationRequested():
+            return further is None
+        case EscalationAsked():
+            return further is not None
+        case EscalationEnded():
+            return further is not None if case.status is Status.CONTAINED else case.unbegun
+        case _:
+            return True
+
+
+def _may_close(case: Case, outcome: Outcome) -> bool:
+    """With something of ours in place. What cannot be undone does not keep the rest from being released."""
+    if outcome is Outcome.RELEASED and case.plan is not None:
+        one_way = {step.index for step in case.plan.steps if step.nature is Nature.ONE_WAY}
+        return all(index in one_way for index, progress in case.steps.items() if progress.intended)
+    return outcome in _MAY_LEAVE_A_CHANGE
 
 
 _MAY_LEAVE_A_CHANGE = frozenset(
@@ -602,8 +765,13 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
         case Asked():
             return {"sentence": event.sentence, "expires_at": event.expires_at}
         case Approved():
-            consent = Consent(by=recorded.by, digest=event.digest, expires_at=event.expires_at)
-            return {"consent": consent}
+            consent = Consent(
+                by=recorded.by, digest=event.digest, expires_at=event.expires_at, break_glass=event.break_glass
+            )
+            broken = {"glass_broken": case.glass_broken or event.break_glass}
+            if case.escalation is not None:
+                return {**broken, "escalation": case.escalation.model_copy(update={"consent": consent})}
+            return {**broken, "consent": consent}
         case Voided():
             return {
                 "plan": None,
@@ -614,6 +782,8 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             }
         case Allowed():
             return {"allowed": True, "acted_at": case.acted_at or recorded.at, "sentence": "", "expires_at": None}
+        case EscalationRequested() | EscalationAsked() | EscalationEnded() | Escalated():
+            return _escalation(case, recorded)
         case ReleaseRequested():
             said = {"released_by": recorded.by, "false_positive": case.false_positive or event.false_positive}
             return {**said, "reason": None, "sentence": ""}
@@ -638,6 +808,39 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             return {"steps": {**case.steps, step: _progress(case.progress(step), recorded)}}
         case _:
             return {}
+
+
+def _escalation(case: Case, recorded: Recorded) -> dict[str, object]:
+    event, further = recorded.event, case.escalation
+    if isinstance(event, EscalationRequested):
+        wanted = Escalation(
+            by=recorded.by,
+            playbook=event.playbook,
+            playbook_digest=event.playbook_digest,
+            requested_digest=event.plan_digest,
+            expires_at=event.expires_at,
+        )
+        return {"escalation": wanted}
+    if isinstance(event, EscalationAsked) and further is not None:
+        asked = {"plan": event.plan, "digest": event.digest, "sentence": event.sentence, "consent": None}
+        return {"escalation": further.model_copy(update=asked)}
+    if isinstance(event, Escalated) and further is not None and case.plan is not None:
+        first = len(case.plan.steps)
+        steps = [step.model_copy(update={"index": first + step.index}) for step in event.plan.steps]
+        addition = Addition(wanted=further.model_copy(update={"plan": None}), digest=event.digest, first=first)
+        return {
+            "plan": case.plan.model_copy(update={"steps": (*case.plan.steps, *steps)}),
+            "additions": (*case.additions, addition),
+            "escalation": None,
+        }
+    if further is None and case.plan is not None:  # it was begun in name only, and is taken off again
+        first = case.additions[-1].first
+        return {
+            "plan": case.plan.model_copy(update={"steps": case.plan.steps[:first]}),
+            "additions": case.additions[:-1],
+            "steps": {index: progress for index, progress in case.steps.items() if index < first},
+        }
+    return {"escalation": None}
 
 
 _FAILURES = frozenset(Reason) - {Reason.DRIFTED, Reason.STOPPED, Reason.GUARD_ERROR}

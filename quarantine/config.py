@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -31,6 +32,9 @@ def _duration(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
+
+
 class Secret(Value):
     """Where a secret is kept; never the secret. `env:NAME` or `file:/path`."""
 
@@ -40,7 +44,7 @@ class Secret(Value):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         if isinstance(value, str):
-            if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", value):
+            if not _REFERENCE.fullmatch(value):
                 # The value is not repeated: it may be the secret itself.
                 raise ValueError("a secret is a reference: env:NAME or file:/path, never the value itself")
             return {"reference": value}
@@ -136,6 +140,8 @@ class Approvals(Value):
 
     valid_for: Duration = timedelta(minutes=30)
     second_person: bool = True
+    break_glass: tuple[str, ...] = ()
+    """Who may open the glass: `local:<os user>`. Empty: nobody."""
 
 
 class Watch(Value):
@@ -166,6 +172,55 @@ class Source(Value):
     secret: Secret
     previous_secret: Secret | None = None
     cluster: str | None = None
+
+
+class NoticeKind(StrEnum):
+    """What a person is told of."""
+
+    NEEDS_HUMAN = "needs_human"
+    APPROVAL_ASKED = "approval_asked"
+    HELD = "held"
+    """A guard holds cases back until a person says something: once an hour for each guard and source."""
+    STORM = "storm"
+    BREAKER = "breaker"
+    BREAK_GLASS = "break_glass"
+
+
+class Webhook(Value):
+    """One receiver of notices. `url` may itself be a secret: then it is a reference, as `secret` is."""
+
+    url: str = Field(repr=False)
+    secret: Secret | None = None
+    """Signs each notice as Standard Webhooks 1.0 says; without, they are not signed."""
+    events: tuple[NoticeKind, ...] = tuple(NoticeKind)
+
+    @field_validator("url")
+    @classmethod
+    def _only_there(cls, value: str) -> str:
+        return value if _REFERENCE.fullmatch(value) else _address(value)
+
+    def address(self) -> str:
+        """Where notices go. Raises Misconfigured, and never says the address, which may hold a token."""
+        if not _REFERENCE.fullmatch(self.url):
+            return self.url
+        try:
+            return _address(Secret.model_validate(self.url).reveal().decode("ascii"))
+        except ValueError as error:
+            raise Misconfigured(f"the address in {self.url} cannot be used: {error}") from None
+
+
+def _address(value: str) -> str:
+    """The value, if it is an URL that notices may go to. Never repeats it: it may hold a token."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("write https://HOST/PATH, or a reference to one: env:NAME or file:/path") from None
+    if not host or parts.username is not None or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("write https://HOST/PATH, or a reference to one: env:NAME or file:/path")
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in ("127.0.0.1", "::1", "localhost")):
+        raise ValueError("https only; http is for this machine itself")
+    return value
 
 
 class Schedule(Value):
@@ -235,9 +290,10 @@ class Settings(Value):
     worker: Worker = Worker()
     sources: dict[str, Source] = Field(default_factory=dict)
     schedules: dict[str, Schedule] = Field(default_factory=dict)
+    notify: dict[str, Webhook] = Field(default_factory=dict)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    @field_validator("sources", "schedules")
+    @field_validator("sources", "schedules", "notify")
     @classmethod
     def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:

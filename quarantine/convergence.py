@@ -361,8 +361,9 @@ class Convergence:
         now = self.observe(action, step)
         if not reached(now, target, proven=False):
             return self._not_yet(turn, step, action, progress, difference(now, target))
-        hold = Hold(step.resource.identity, step.action)
-        turn.add(Released(step=step.index, kept=progress.kept), also=Also(due=self._clock(), unhold=(hold,)))
+        released = Released(step=step.index, kept=progress.kept)
+        unhold = () if _holds_still(turn.case, step) else (Hold(step.resource.identity, step.action),)
+        turn.add(released, also=Also(due=self._clock(), unhold=unhold))
         return True
 
     def _not_yet(
@@ -388,6 +389,16 @@ class Convergence:
             return self.reading(action.observe, self._planner.cloud(step.resource), step.resource)
         except Gone:
             return GONE
+
+
+def _holds_still(case: Case, released: PlannedStep) -> bool:
+    """Does another step do the same to the same resource, and is still to be released? An escalation may bring that."""
+    same = released.resource.identity, released.action
+    return any(
+        (step.resource.identity, step.action) == same and case.progress(step.index).intended
+        for step in (case.plan.steps if case.plan is not None else ())
+        if step.index != released.index
+    )
 
 
 def _unless_in_the_way(failure: ProviderError | None) -> None:

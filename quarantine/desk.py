@@ -1,22 +1,39 @@
-"""What a person may say to a case: approve, deny, release, retry, keep, handled. Each is an event."""
+"""What a person may say to a case: approve, deny, escalate, release, retry, keep, handled. Each is an event."""
 
+import hashlib
+import logging
+import re
+import secrets
+import uuid
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from quarantine.case import (
     Approved,
     Case,
     Closed,
+    EscalationEnded,
+    EscalationRequested,
     Event,
     Outcome,
     ReleaseRequested,
     Resumed,
+    Reviewed,
     Stage,
     Status,
 )
 from quarantine.config import Approvals
-from quarantine.errors import Misused
+from quarantine.errors import Misused, NotFound
+from quarantine.guard import same_person
+from quarantine.notice import glass_opened
+from quarantine.playbook import Playbook
+from quarantine.store.glasses import Glass
 from quarantine.store.sql import Also, Store
+
+log = logging.getLogger(__name__)
+
+LONGEST_GLASS = timedelta(hours=1)
 
 
 class Desk:
@@ -27,29 +44,73 @@ class Desk:
         self._approvals = approvals
         self._clock = clock
 
-    def approve(self, case_id: str, by: str, digest: str = "", reason: str = "") -> Case:
-        """Say yes to exactly the plan that was shown. Raises Misused if there is none, or it is another one now."""
-        case = self._store.load(case_id)
-        if case.status not in (Status.PROPOSED, Status.AWAITING_APPROVAL) or case.plan is None:
+    def approve(self, case_id: str, by: str, digest: str = "", reason: str = "", token: str = "") -> Case:
+        """Say yes to exactly the plan that was shown.
+
+        `digest` is at least its first 8 digits; empty means the plan as it is now. With `token`, of `break_open`, one
+        person does what needs a second one. Raises Misused if there is no plan, it is another one now, it is too
+        late, or this person may not.
+        """
+        case, now = self._store.load(case_id), self._clock()
+        shown = self.may_approve(case, by, digest, alone=bool(token))
+        glass = self._use(token, case, by, reason) if token else None
+        approved = Approved(
+            digest=shown,
+            expires_at=now + self._approvals.valid_for,
+            reason=reason,
+            break_glass=glass is not None,
+            glass="" if glass is None else glass.id,
+        )
+        case = self._store.append(case, [approved], by=by, at=now, also=Also(due=now, uses=glass))
+        if glass is not None:
+            log.warning("glass_broken", extra={"case": case.id, "by": by, "glass": glass.id, "reason": reason})
+        return case
+
+    def may_approve(self, case: Case, by: str, digest: str = "", *, alone: bool = False) -> str:
+        """The digest of the plan that this person may approve; `alone`, by breaking the glass. Raises Misused."""
+        shown, asked_by = _asked(case)
+        if digest and not _BEGINNING.fullmatch(digest):
+            raise Misused(f"'{digest}' is too little of a plan's digest: give at least its first 8 digits")
+        if digest and not shown.startswith(digest):
             raise Misused(
-                f"case {case.id} is {_where(case)}: there is no plan to approve. See: quarantine case show {case.id}"
-            )
-        if digest and not case.plan_digest.startswith(digest):
-            raise Misused(
-                f"the plan of case {case.id} is {case.plan_digest[:12]} now, not {digest}: "
+                f"the plan of case {case.id} is {shown[:12]} now, not {digest}: "
                 f"look again with: quarantine case show {case.id}"
             )
-        if case.requested and case.opened_by == by and self._approvals.second_person:
-            raise Misused(f"{by} asked for case {case.id}: somebody else must approve it")
-        expires_at = self._clock() + self._approvals.valid_for
-        return self._say(case, by, Approved(digest=case.plan_digest, expires_at=expires_at, reason=reason))
+        if case.asks_until is not None and self._clock() >= case.asks_until:
+            raise Misused(f"case {case.id} asked until {case.asks_until:%H:%M:%S} UTC: it is too late to approve")
+        needs_another = same_person(by, asked_by) and self._approvals.second_person
+        if needs_another and not alone:
+            raise Misused(f"{asked_by} asked for case {case.id}: somebody else must approve it")
+        if alone and not needs_another:
+            raise Misused(f"case {case.id} needs no second person: approve it without --break-glass")
+        return shown
 
     def deny(self, case_id: str, by: str, reason: str = "") -> Case:
-        """Say no; the case closes and this finding does not ask again."""
+        """Say no; the case closes and this finding does not ask again. An escalation ends, and the case stays."""
         case = self._store.load(case_id)
+        if case.status is Status.CONTAINED and case.escalation is not None:
+            sentence = f"escalation to {case.escalation.playbook}: {reason or 'denied'}"
+            return self._say(case, by, EscalationEnded(sentence=sentence))
         if case.status not in (Status.NEW, Status.PROPOSED, Status.AWAITING_APPROVAL):
             raise Misused(f"case {case.id} is {_where(case)}: it is too late to deny. {_next_word(case)}")
         return self._say(case, by, Closed(outcome=Outcome.DECLINED, sentence=reason or "denied"))
+
+    def escalate(self, case_id: str, by: str, playbook: Playbook, digest: str = "", reason: str = "") -> Case:
+        """Want more done to what is contained: the plan of another playbook, guarded and approved like any.
+
+        `digest` is that of the plan that this person saw; where it is another one by then, it is asked for. What is
+        contained stays contained, and the first before-images stay.
+        """
+        case = self._store.load(case_id)
+        self.may_escalate(case, playbook)
+        wanted = EscalationRequested(
+            playbook=playbook.name,
+            playbook_digest=playbook.digest,
+            plan_digest=digest,
+            expires_at=self._clock() + self._approvals.valid_for,
+            reason=reason,
+        )
+        return self._say(case, by, wanted)
 
     def release(self, case_id: str, by: str, reason: str = "", false_positive: bool = False) -> Case:
         """Give everything back as it was before; a false positive counts against the playbook."""
@@ -85,10 +146,91 @@ class Desk:
             )
         return self._say(case, by, Closed(outcome=Outcome.HANDLED_OUTSIDE, sentence=reason or "handled outside"))
 
+    def may_escalate(self, case: Case, playbook: Playbook) -> None:
+        """Raises Misused if this playbook cannot add to the case."""
+        if case.status is not Status.CONTAINED:
+            raise Misused(
+                f"case {case.id} is {_where(case)}: only what is contained can be escalated. {_next_word(case)}"
+            )
+        if case.escalation is not None:
+            raise Misused(
+                f"case {case.id} waits for the escalation to {case.escalation.playbook} already: "
+                f"approve or deny that first"
+            )
+        if playbook.name in case.playbooks:
+            raise Misused(f"case {case.id} is of {playbook.name} already: name a playbook that does more")
+        if playbook.match.resource != case.resource.kind:
+            raise Misused(f"{playbook.name} works on {playbook.match.resource}, not on {case.resource.kind}")
+        other = self._store.live(case.finding, playbook.name)
+        if other is not None:
+            raise Misused(f"case {other} is open for {playbook.name} on it: see quarantine case show {other}")
+
+    # -- break-glass -------------------------------------------------------------------------------------------------
+
+    def break_open(self, by: str, span: timedelta, reason: str) -> tuple[Glass, str]:
+        """A token for one approval by one person within `span`, at most an hour; its secret is nowhere else.
+
+        Raises Misused if `approvals.break_glass` does not name this person.
+        """
+        if by not in self._approvals.break_glass:
+            raise Misused(f"{by} may not open the glass: approvals.break_glass does not name them")
+        if not timedelta(minutes=1) <= span <= LONGEST_GLASS:
+            raise Misused("a break-glass token is for at least 1m and at most 1h")
+        if not reason.strip():
+            raise Misused("say why, with --reason: whoever reviews it reads it")
+        now, token = self._clock(), secrets.token_urlsafe(24)
+        glass = Glass(f"g-{uuid.uuid4().hex[:12]}", reason, by, now, now + span)
+        told = glass_opened(glass.id, by, reason, now, glass.expires_at)
+        self._store.open_glass(glass, _sha256(token), told)
+        log.warning("glass_opened", extra={"by": by, "glass": glass.id, "reason": reason})
+        return glass, token
+
+    def reviewed(self, glass_id: str, by: str, reason: str = "") -> Case:
+        """Another person has looked at what was done with this token. Raises NotFound, Misused."""
+        glass = next((glass for glass in self._store.glasses() if glass.id == glass_id), None)
+        if glass is None:
+            raise NotFound(f"there is no break-glass token {glass_id}. See: quarantine break-glass list --all")
+        if glass.case is None or glass.used_by is None:
+            raise Misused(f"{glass.id} was never used: there is nothing to review")
+        if same_person(by, glass.used_by):
+            raise Misused(f"{glass.used_by} used it: somebody else must review it")
+        now = self._clock()
+        also = Also(keep_due=True, reviews=replace(glass, reviewed_by=by, reviewed_at=now))
+        reviewed = Reviewed(glass=glass.id, reason=reason)
+        return self._store.append(self._store.load(glass.case), [reviewed], by=by, at=now, also=also)
+
+    def _use(self, token: str, case: Case, by: str, reason: str) -> Glass:
+        glass = self._store.find_glass(_sha256(token))
+        if glass is None:
+            raise Misused("this is no break-glass token. Open one with: quarantine break-glass open")
+        if not reason.strip():
+            raise Misused("say why, with --reason: whoever reviews it reads it")
+        # Whether it is unused and in time is decided in the transaction that uses it.
+        return replace(glass, used_by=by, used_at=self._clock(), case=case.id)
+
     def _say(self, case: Case, by: str, event: Event) -> Case:
         closes = isinstance(event, Closed)
         also = Also(due=None if closes else self._clock())
         return self._store.append(case, [event], by=by, at=self._clock(), also=also)
+
+
+_BEGINNING = re.compile(r"[0-9a-f]{8,64}")
+
+
+def _asked(case: Case) -> tuple[str, str | None]:
+    """The digest of the plan that may be approved now, and the person who asked for it. Raises Misused."""
+    further = case.escalation
+    if case.status is Status.CONTAINED and further is not None and further.plan is not None:
+        return further.digest, further.by
+    if case.status not in (Status.PROPOSED, Status.AWAITING_APPROVAL) or case.plan is None:
+        raise Misused(
+            f"case {case.id} is {_where(case)}: there is no plan to approve. See: quarantine case show {case.id}"
+        )
+    return case.plan_digest, case.opened_by if case.requested else None
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.strip().encode()).hexdigest()
 
 
 def _resumes(case: Case) -> Status:

@@ -24,6 +24,10 @@ from quarantine.case import (
     Closed,
     Contained,
     Drifted,
+    Escalated,
+    Escalation,
+    EscalationAsked,
+    EscalationEnded,
     Event,
     Halted,
     Held,
@@ -276,8 +280,10 @@ class Engine:
 
     def _contain(self, turn: Turn) -> bool:
         case = turn.case
-        if not case.touched and not turn.judged:
+        if not turn.judged and not case.touched:
             self._judge_again(turn)
+        if not turn.judged and case.unbegun and not self._still_allowed(turn):
+            return True
         plan = _plan(case)
         for step in plan.steps:
             progress = case.progress(step.index)
@@ -307,10 +313,10 @@ class Engine:
 
     def _watch(self, turn: Turn) -> bool:
         """Look at what is held; drift is recorded once, and put right or given to a person, as configured."""
-        for step in _plan(turn.case).steps:
+        if turn.case.escalation is not None and self._escalate(turn, turn.case.escalation):
+            return True
+        for step in turn.case.held:
             progress = turn.case.progress(step.index)
-            if step.nature is not Nature.REVERSIBLE or progress.stage is not Stage.VERIFIED:
-                continue
             action = self._steps.action(step)
             target = restored(progress.target, action.state)
             now = self._steps.observe(action, step)
@@ -323,7 +329,9 @@ class Engine:
                 turn.wait(ripe)
                 return False
             return self._drifted(turn, step, difference(target, now))
-        turn.wait(self._clock() + self._settings.watch.every)
+        wanted = turn.case.escalation
+        due = self._clock() + self._settings.watch.every
+        turn.wait(due if wanted is None else min(due, wanted.expires_at))
         return False
 
     def _drifted(self, turn: Turn, step: PlannedStep, differences: tuple[Any, ...]) -> bool:
@@ -347,6 +355,62 @@ class Engine:
         ]
         return min(max([*lies, timedelta(0)]) or self._settings.watch.every, self._settings.watch.every)
 
+    # -- escalate ------------------------------------------------------------------------------------------------
+
+    def _escalate(self, turn: Turn, wanted: Escalation) -> bool:
+        """Judge the further plan that a person wants; True when it begins. If not, what is contained stays as it is."""
+        now = self._clock()
+        if wanted.consent is None and now >= wanted.expires_at:
+            turn.add(EscalationEnded(sentence=f"escalation to {wanted.playbook}: nobody approved it in time"))
+            return False
+        judged = self._judge_further(turn, wanted)
+        if isinstance(judged, str):
+            turn.add(EscalationEnded(sentence=f"escalation to {wanted.playbook}: {judged}"))
+            return False
+        plan, judgement = judged
+        stopped = judgement.stopped
+        if stopped is None:
+            turn.add(Escalated(plan=plan, digest=plan.digest, sentences=judgement.allowed))
+            turn.judged = True
+            return True
+        if isinstance(stopped, Refuse) or not (stopped.asks or stopped.passable):
+            sentence = f"escalation to {wanted.playbook}: {judgement.guard}: {stopped.sentence}"
+            turn.add(EscalationEnded(sentence=sentence))
+        elif wanted.digest != plan.digest or wanted.consent is not None:
+            guard, sentence = judgement.guard, stopped.sentence
+            turn.add(EscalationAsked(plan=plan, digest=plan.digest, guard=guard, sentence=sentence))
+        return False
+
+    def _judge_further(self, turn: Turn, wanted: Escalation) -> tuple[Plan, Judgement] | str:
+        """What the guards say to a further plan; or in words why there is none."""
+        case = turn.case
+        try:
+            draft = self._steps.reading(self._planner.draft, self._shelf.find(wanted.playbook), case.resource)
+            if not draft.plan.needed:
+                return "it shows the target already"
+            facts = self._steps.reading(self._planner.further_facts, case, wanted, draft, self._clock())
+            return draft.plan, judge(draft.plan, facts)
+        except (Gone, Transient, Unreachable, Moved):
+            raise
+        except QuarantineError as error:
+            return str(error)
+
+    def _still_allowed(self, turn: Turn) -> bool:
+        """An addition was allowed in an earlier turn, which may be long ago, and nothing of it was done."""
+        addition = turn.case.additions[-1]
+        judged = self._judge_further(turn, addition.wanted)
+        if isinstance(judged, str):
+            why = judged
+        elif judged[0].digest != addition.digest:
+            why = "the resource or the playbook changed between the plan and the act"
+        elif judged[1].stopped is not None:
+            why = f"{judged[1].guard}: {judged[1].stopped.sentence}"
+        else:
+            turn.judged = True
+            return True
+        turn.add(EscalationEnded(sentence=f"escalation to {addition.wanted.playbook}: {why}"))
+        return False
+
     # -- release -------------------------------------------------------------------------------------------------
 
     def _release(self, turn: Turn) -> bool:
@@ -359,7 +423,7 @@ class Engine:
             if progress.stage is Stage.RELEASE_APPLIED:
                 return self._steps.verify_release(turn, step, progress)
             return self._steps.intend_release(turn, step, progress)
-        turn.add(Closed(outcome=Outcome.RELEASED, sentence="everything is as it was before"))
+        turn.add(Closed(outcome=Outcome.RELEASED, sentence=_released(turn.case)))
         return False
 
     # -- ends ----------------------------------------------------------------------------------------------------
@@ -431,6 +495,15 @@ _REASONS: tuple[tuple[type[QuarantineError], Reason], ...] = (
 
 def _reason(error: QuarantineError) -> Reason:
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.STUCK)
+
+
+def _released(case: Case) -> str:
+    done = [
+        step.action
+        for step in _plan(case).steps
+        if step.nature is Nature.ONE_WAY and case.progress(step.index).intended
+    ]
+    return f"given back, but for what cannot be undone: {', '.join(done)}" if done else "everything is as it was before"
 
 
 def _plan(case: Case) -> Plan:

@@ -110,15 +110,16 @@ def kill_reason(store: Store, case: Case, releasing: bool = False) -> str | None
         raise  # stops the change as well; the case goes on when the database answers again
     except Exception as error:
         raise Killed("the kill switch cannot be read, so it counts as on") from error
-    source = case.opened_by.removeprefix("source:").removeprefix("schedule:")
-    return stopping(switches, case.resource.provider, case.playbook, source, releasing)
+    return stopping(switches, case, releasing=releasing)
 
 
-def stopping(switches: list[Switch], provider: str, playbook: str, source: str, releasing: bool = False) -> str | None:
-    """Which of these switches stops such a case. A release is stopped only by `everything`."""
+def stopping(switches: list[Switch], case: Case, releasing: bool = False) -> str | None:
+    """Which of these switches stops this case. A release is stopped only by `everything`."""
     scopes = {"everything"}
     if not releasing:
-        scopes |= {"all", f"provider:{provider}", f"playbook:{playbook}", f"source:{source}"}
+        source = case.opened_by.removeprefix("source:").removeprefix("schedule:")
+        scopes |= {"all", f"provider:{case.resource.provider}", f"source:{source}"}
+        scopes |= {f"playbook:{playbook}" for playbook in case.playbooks}
     for switch in switches:
         if switch.scope in scopes:
             reason = f" ({switch.reason})" if switch.reason else ""

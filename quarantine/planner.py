@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from quarantine.action import Action, Capture, Cloud, Group, OneWay, Provider, reached
-from quarantine.case import Case
+from quarantine.case import Case, Escalation
 from quarantine.config import Settings
 from quarantine.errors import Gone
 from quarantine.gate import stopping
@@ -71,7 +71,6 @@ class Planner:
         """What the guards look at, read now. Whatever cannot be read raises, and the case stops."""
         playbook = self._shelf.find(case.playbook)
         scope = draft.plan.resource.scope
-        source = case.opened_by.removeprefix("source:").removeprefix("schedule:")
         group = self.group(draft.plan.resource)
         return Facts(
             now=now,
@@ -87,7 +86,7 @@ class Planner:
             tags=draft.tags,
             protected=self._settings.guards.protected,
             fresh_within=self._settings.guards.fresh_within,
-            killed=stopping(self._store.switches(), draft.plan.resource.provider, playbook.name, source),
+            killed=stopping(self._store.switches(), case),
             limits=self._settings.guards,
             tallies=self._store.tallies(
                 case, draft.plan.resource, group.key if group else "", self._settings.guards, now
@@ -102,6 +101,20 @@ class Planner:
     def _shared(self) -> frozenset[str]:
         """The kinds of objects of ours that cases share."""
         return frozenset(getattr(doing, "shares", "") for doing in self._registry.actions.values()) - {""}
+
+    def further_facts(self, case: Case, wanted: Escalation, draft: Draft, now: datetime) -> Facts:
+        """The same for a further plan on what is contained: whoever wants it asks by hand."""
+        asking = case.model_copy(
+            update={
+                "playbook": wanted.playbook,
+                "opened_by": wanted.by,
+                "requested": True,
+                "requested_digest": wanted.requested_digest,
+                "consent": wanted.consent,
+            }
+        )
+        facts = self.facts(asking, draft, now)
+        return replace(facts, killed=facts.killed or stopping(self._store.switches(), case))
 
     def group(self, resource: Resource) -> Group | None:
         """Those that do the same work, where the platform knows of any."""

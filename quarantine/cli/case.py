@@ -30,20 +30,34 @@ def _of_case(function: Any) -> Any:
 @command.command("list")
 @click.option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only these; may be repeated.")
 @click.option("--open", "only_open", is_flag=True, help="Only those that are not closed.")
+@click.option("--needs-human", is_flag=True, help="What stopped and needs a person: why, and for how long.")
+@click.option("--waiting", is_flag=True, help="What waits for an approval: why, and for how long still.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
 @options.formatted
 @options.everywhere
 @click.pass_context
-def list_cases(ctx: click.Context, statuses: tuple[str, ...], only_open: bool, limit: int, form: str) -> None:
+def list_cases(
+    ctx: click.Context,
+    statuses: tuple[str, ...],
+    only_open: bool,
+    needs_human: bool,
+    waiting: bool,
+    limit: int,
+    form: str,
+) -> None:
     """The newest first."""
+    if sum((bool(statuses), only_open, needs_human, waiting)) > 1:
+        raise click.UsageError("give one of --status, --open, --needs-human and --waiting", ctx)
     app = options.load_app(ctx)
     from quarantine.case import Status
     from quarantine.cli import case_view, output, screen
 
     wanted = [Status(status) for status in statuses] or [s for s in Status if s is not Status.CLOSED or not only_open]
-    lines = app.store.lines(wanted if len(wanted) < len(Status) else (), limit)
+    wanted = [Status.NEEDS_HUMAN] if needs_human else wanted
+    lines = app.store.lines(wanted if len(wanted) < len(Status) else (), limit, asking=waiting)
     records = [case_view.record(line) for line in lines]
-    output.listing(form, records, case_view.COLUMNS, lambda: case_view.show_list(screen.stdout(), lines, app.clock()))
+    show = case_view.show_queue if needs_human or waiting else case_view.show_list
+    output.listing(form, records, case_view.COLUMNS, lambda: show(screen.stdout(), lines, app.clock()))
     if form == "table" and not lines:
         options.tell("No cases.")
 
@@ -100,23 +114,83 @@ def _says(name: str, say: Callable[["App", str, str, str], "Case"], help_text: s
         ctx.exit(acting.carried(app, say(app, found, options.who(), reason), wait, form, after=before))
 
 
+def _bound(function: Any) -> Any:
+    """--plan and --yes"""
+    function = click.option("--yes", is_flag=True, help="Without a question; not for what cannot be undone.")(function)
+    help_text = "Only if the plan is still this one: at least the first 8 digits of its digest."
+    return click.option("--plan", "digest", default="", help=help_text)(function)
+
+
 @command.command("approve")
 @_of_case
-@click.option("--plan", "digest", default="", help="Only if the plan is still this one: the beginning of its digest.")
+@_bound
+@click.option("--break-glass", "alone", is_flag=True, help="Alone, in an emergency: see quarantine break-glass.")
 @options.reasoned()
 @options.waiting
 @options.formatted
 @options.everywhere
 @click.pass_context
-def approve(ctx: click.Context, case_id: str, digest: str, reason: str, wait: timedelta | None, form: str) -> None:
-    """Say yes to the plan of a case, and carry it out."""
-    app = options.load_app(ctx)
-    from quarantine.cli import acting
+def approve(
+    ctx: click.Context,
+    case_id: str,
+    digest: str,
+    yes: bool,
+    alone: bool,
+    reason: str,
+    wait: timedelta | None,
+    form: str,
+) -> None:
+    """Say yes to the plan of a case, and carry it out.
 
-    found = _find(app, case_id)
-    before = app.store.load(found).seq
-    case = app.desk.approve(found, options.who(), digest, reason)
-    ctx.exit(acting.carried(app, case, wait, form, after=before))
+    It is shown first, with what stays possible. Without a terminal, say which one is meant with --plan, or --yes.
+    """
+    app = options.load_app(ctx)
+    from quarantine.cli import acting, approving
+    from quarantine.cli.exit_code import ExitCode
+    from quarantine.errors import Misused
+
+    case, by = app.store.load(_find(app, case_id)), options.who()
+    if alone and not reason.strip():
+        raise Misused("say why, with --reason: whoever reviews it reads it")
+    shown = app.desk.may_approve(case, by, digest, alone=alone)
+    plan = approving.plan_of(case)
+    approving.show(case, plan, app.clock())
+    if not approving.agreed(plan, approving.Word(digest, yes), f"quarantine case approve {case.id}"):
+        options.tell("Nothing was approved.")
+        ctx.exit(ExitCode.APPROVAL)
+    token = approving.break_glass_token() if alone else ""
+    after = app.desk.approve(case.id, by, shown, reason, token)
+    ctx.exit(acting.carried(app, after, wait, form, after=case.seq))
+
+
+@command.command("escalate")
+@_of_case
+@click.argument("playbook")
+@_bound
+@options.reasoned()
+@options.waiting
+@options.formatted
+@options.everywhere
+@click.pass_context
+def escalate(
+    ctx: click.Context,
+    case_id: str,
+    playbook: str,
+    digest: str,
+    yes: bool,
+    reason: str,
+    wait: timedelta | None,
+    form: str,
+) -> None:
+    """Do more to what is contained: add the plan of PLAYBOOK.
+
+    It is shown first, guarded and approved like any plan. What cannot be undone needs another person's yes. A release
+    undoes everything that can be undone, backwards.
+    """
+    app = options.load_app(ctx)
+    from quarantine.cli import escalating
+
+    ctx.exit(escalating.escalate(app, _find(app, case_id), playbook, escalating.Said(digest, yes, reason), wait, form))
 
 
 @command.command("release")

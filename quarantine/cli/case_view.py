@@ -6,21 +6,26 @@ from datetime import datetime
 from rich.text import Text
 
 from quarantine.case import Allowed, Captured, Case, Recorded, Stage, Status
-from quarantine.cli.plan_view import show_plan
+from quarantine.cli.plan_view import show_plan, show_subject
 from quarantine.cli.screen import Screen, age, joined, moment, safe, severity_text, status_text
 from quarantine.cli.timeline import Timeline
 from quarantine.store.sql import Line
 
 COLUMNS = (
-    "id", "status", "reason", "outcome", "severity", "playbook", "kind", "resource", "scope", "opened_at", "updated_at"
+    "id", "status", "reason", "outcome", "severity", "playbook", "kind", "resource", "scope", "opened_at", "updated_at",
+    "since", "asks_until", "sentence", "glass_broken"
 )  # fmt: skip
 
 
-def record(line: Line) -> dict[str, str | None]:
+def record(line: Line) -> dict[str, str | bool | None]:
     """A line of the list, for programs."""
     values = {name: getattr(line, name) for name in COLUMNS}
     return {
-        name: value.isoformat() if isinstance(value, datetime) else None if value is None else str(value)
+        name: value.isoformat()
+        if isinstance(value, datetime)
+        else value
+        if value is None or isinstance(value, bool)
+        else str(value)
         for name, value in values.items()
     }
 
@@ -31,7 +36,7 @@ def show_list(screen: Screen, lines: Sequence[Line], now: datetime) -> None:
     rows = [
         (
             Text(line.id, "bold"),
-            status_text(line.status, line.reason or line.outcome),
+            _standing(line),
             severity_text(line.severity),
             safe(line.playbook),
             safe(f"{line.kind}/{line.resource}"),
@@ -47,6 +52,31 @@ def show_list(screen: Screen, lines: Sequence[Line], now: datetime) -> None:
     screen.table(("CASE", "STATUS", "SEVERITY", "AGE"), short, under)
 
 
+def show_queue(screen: Screen, lines: Sequence[Line], now: datetime) -> None:
+    """What waits for a person, and since when; below each, what it waits for."""
+    header = ("CASE", "STATUS", "FOR", "STILL", "SEVERITY", "PLAYBOOK", "RESOURCE")
+    rows = [
+        (
+            Text(line.id, "bold"),
+            _standing(line),
+            Text(age(now - line.since)),
+            Text(age(line.asks_until - now) if line.asks_until is not None else "-"),
+            severity_text(line.severity),
+            safe(line.playbook),
+            safe(f"{line.kind}/{line.resource}"),
+        )
+        for line in lines
+    ]
+    screen.table(header, rows, [safe(line.sentence, "dim") for line in lines])
+
+
+def _standing(line: Line) -> Text:
+    status = status_text(line.status, line.reason or line.outcome)
+    if line.asks_until is not None and line.status is Status.CONTAINED:
+        status = joined(status, Text(", escalation asked", "yellow"))
+    return joined(status, Text(" BREAK-GLASS", "bold red")) if line.glass_broken else status
+
+
 def show_case(screen: Screen, case: Case, events: Sequence[Recorded], now: datetime) -> None:
     """Everything about one case."""
     show_head(screen, case)
@@ -55,6 +85,10 @@ def show_case(screen: Screen, case: Case, events: Sequence[Recorded], now: datet
     if case.plan is not None:
         _title(screen, "Plan")
         show_plan(screen, case.plan, case.plan_digest)
+    if case.escalation is not None and case.escalation.plan is not None:
+        _title(screen, "Escalation, to be approved")
+        show_subject(screen, case.escalation.plan)
+        show_plan(screen, case.escalation.plan, case.escalation.digest)
     _title(screen, "Timeline")
     Timeline(screen, clock=True, indent=2).show(events)
     _show_evidence(screen, events)
@@ -65,6 +99,11 @@ def show_head(screen: Screen, case: Case) -> None:
     why = case.reason or case.outcome
     screen.line(Text(case.id, "bold"), "  ", status_text(case.status, why), "  ", severity_text(case.finding.severity))
     screen.line("  ", safe(case.playbook), "  on  ", safe(case.resource))
+    if case.glass_broken:
+        screen.line("  ", Text("BREAK-GLASS: one person did alone what needs two", "bold red"))
+    if case.escalation is not None:
+        wanted = f"escalation to {case.escalation.playbook}, wanted by {case.escalation.by}"
+        screen.prose(safe(f"{wanted}: {case.escalation.sentence or 'not looked at yet'}", "yellow"), "  ")
     if case.sentence:
         screen.prose(safe(case.sentence), "  ")
 
@@ -79,13 +118,16 @@ def next_commands(case: Case) -> list[tuple[str, str]]:
     }
     meanings = {
         "approve": "do exactly this plan",
-        "deny": "close it, and do not ask again",
+        "deny": "close it, and do not ask again" if case.escalation is None else "do nothing further",
         "release": "give everything back as it was",
         "keep": "accept it as the new normal",
         "retry": "go on where it stopped",
         "handled": "it was dealt with outside",
     }
-    said = [(f"quarantine case {verb} {case.id}", meanings[verb]) for verb in verbs.get(case.status, ()) if verb]
+    named = verbs.get(case.status, ())
+    if case.escalation is not None and case.escalation.plan is not None:
+        named = ("approve", "deny", "release")
+    said = [(f"quarantine case {verb} {case.id}", meanings[verb]) for verb in named if verb]
     if not said and case.status is not Status.CLOSED:
         return [(f"quarantine case watch {case.id}", "look on")]
     return said
@@ -111,6 +153,7 @@ def _facts(case: Case, events: Sequence[Recorded], now: datetime) -> list[tuple[
         ("resource", safe(case.resource.uid if case.resource.uid not in (None, case.resource.id) else "")),
         ("opened", safe(f"by {case.opened_by}, {_when(case.opened_at, now)}")),
         ("approved", safe(f"by {case.consent.by}, plan {case.consent.digest[:12]}") if case.consent else Text("")),
+        ("escalated", safe(", ".join(f"to {item.wanted.playbook} by {item.wanted.by}" for item in case.additions))),
         ("allowed", safe("; ".join(allowed.sentences)) if allowed else Text("")),
         ("released", safe(f"by {case.released_by}") if case.released_by else Text("")),
         ("stays", safe(", ".join(".".join(item.path) for item in kept))),

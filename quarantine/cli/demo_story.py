@@ -20,7 +20,7 @@ from quarantine.cli.demo_cloud import ACCOUNT, PRIVATE, PUBLIC, REGION, SCOPE, D
 from quarantine.cli.demo_stage import Spoilt, Stage, free_port, stoppable, unstoppable
 from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.options import tell
-from quarantine.web.signature import sign
+from quarantine.signature import sign
 
 SECRET = "DEMO_WEBHOOK_SECRET"  # noqa: S105 - the name of the variable
 LONGEST = 30.0  # seconds that any one thing may take
@@ -120,7 +120,9 @@ class Story:
     def _a_decision(self) -> None:
         stage = self._stage
         stage.scene(4, "A person approves exactly that plan")
-        code = stage.command("case", "approve", self._case, "--reason", "invoices are not for everybody")
+        plan = stage.ask("case", "show", self._case)["plan_digest"][:12]
+        reason = ("--reason", "invoices are not for everybody")
+        code = stage.command("case", "approve", self._case, "--plan", plan, *reason)
         stage.check(code == ExitCode.DONE, "contained", f"exit {code}")
         self._look_that_it_is_closed()
 

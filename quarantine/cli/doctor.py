@@ -88,6 +88,10 @@ def _database(app: "App") -> Iterator["Check"]:
         yield _ok("database", said.replace("synchronous 2", "synchronous full"))
     else:
         yield _warn("database", f"{said}: a power cut may lose the last records", "use a local disk; fsync on")
+    lost = app.store.notices(only_given_up=True)
+    if lost:
+        said = f"{len(lost)} notices were given up, the last one for {lost[-1].channel}: {lost[-1].failure}"
+        yield _warn("notify", said, "quarantine case list --needs-human, and --waiting")
     for switch in switches:
         yield _warn("kill switch", f"{switch.scope} is stopped by {switch.by}: {switch.reason}", "quarantine kill off")
 
@@ -105,6 +109,13 @@ def _secrets(app: "App") -> Iterator["Check"]:
                 yield _fail(f"source {name}", str(error), "set it, where the server runs")
             else:
                 yield _ok(f"source {name}", f"its secret is there: {secret.reference}")
+    for webhook in app.webhooks:
+        try:
+            webhook.check()
+        except QuarantineError as error:
+            yield _fail(f"notify {webhook.name}", str(error), "set it, where the server runs")
+        else:
+            yield _ok(f"notify {webhook.name}", "its address and its secret are there")
 
 
 def _ok(subject: str, message: str) -> "Check":

@@ -86,6 +86,8 @@ def of_case(case: "Case") -> ExitCode:
             Reason.UNREACHABLE: ExitCode.AUTHENTICATION,
         }
         return ExitCode.PARTLY if case.reason is None else reasons.get(case.reason, ExitCode.PARTLY)
+    if case.asks_until is not None:
+        return ExitCode.APPROVAL
     statuses = {
         Status.CONTAINED: ExitCode.DONE,
         Status.AWAITING_APPROVAL: ExitCode.APPROVAL,

@@ -17,7 +17,7 @@ from quarantine.text import closest, safe_text
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Begin": ("demo", "init", "doctor", "validate", "serve", "worker"),
     "Contain": ("explain", "plan", "apply", "run"),
-    "Cases": ("case", "kill", "budget", "sweep"),
+    "Cases": ("case", "kill", "budget", "sweep", "break-glass"),
     "Look": ("playbook", "audit", "version", "completion"),
 }
 
@@ -31,7 +31,7 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"quarantine.cli.{cmd_name}").command
+        command: click.Command = import_module(f"quarantine.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(
@@ -48,7 +48,7 @@ class Program(click.Group):
             commands = [(verb, self.get_command(ctx, verb)) for verb in verbs]
             with formatter.section(title):
                 # One width for all sections, so that they align.
-                rows = [(verb.ljust(10), command.get_short_help_str(80)) for verb, command in commands if command]
+                rows = [(verb.ljust(11), command.get_short_help_str(80)) for verb, command in commands if command]
                 formatter.write_dl(rows, col_spacing=2)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -16,6 +16,10 @@ from quarantine.case import (
     Contained,
     Drifted,
     EffectArrivedLate,
+    Escalated,
+    EscalationAsked,
+    EscalationEnded,
+    EscalationRequested,
     Event,
     Halted,
     Held,
@@ -35,6 +39,7 @@ from quarantine.case import (
     Repeated,
     Resumed,
     Retried,
+    Reviewed,
     Skipped,
     TakenOver,
     Verified,
@@ -55,6 +60,9 @@ _STYLES: dict[type[Value], str] = {
     OperationFailed: "yellow",
     TakenOver: "yellow",
     EffectArrivedLate: "yellow",
+    EscalationAsked: "yellow",
+    EscalationEnded: "yellow",
+    Reviewed: "green",
     Verified: "green",
     Reconciled: "green",
     Contained: "bold green",
@@ -62,14 +70,16 @@ _STYLES: dict[type[Value], str] = {
     Halted: "bold red",
 }
 _GOOD = frozenset({Outcome.RELEASED, Outcome.KEPT, Outcome.NOT_NEEDED, Outcome.ONE_WAY_DONE})
-_VERB = 17
-"""Cells for the verb: the longest is `release requested`."""
+_VERB = 20
+"""Cells for the verb: the longest is `escalation requested`."""
 
 
 def verb(event: Event) -> Text:
     style = _STYLES.get(type(event), "")
     if isinstance(event, Closed):
         style = "bold green" if event.outcome in _GOOD else "bold yellow"
+    if isinstance(event, Approved) and event.break_glass:
+        style = "bold red"
     return Text(event.type.replace("_", " "), style)
 
 
@@ -89,6 +99,8 @@ def about(recorded: Recorded) -> str:
             return f"{event.guard}: {event.sentence}"
         case Asked():
             return f"{event.sentence}, until {event.expires_at:%H:%M:%S} UTC"
+        case Approved() if event.break_glass:
+            return _because(f"BREAK-GLASS {event.glass}: alone, plan {event.digest[:12]}", event.reason)
         case Approved():
             return _because(f"plan {event.digest[:12]}", event.reason)
         case Allowed():
@@ -109,6 +121,17 @@ def about(recorded: Recorded) -> str:
             return "it holds, and is watched"
         case Drifted():
             return f"somebody changed {changed(event.differences)}"
+        case EscalationRequested():
+            return _because(f"to {event.playbook}", event.reason)
+        case EscalationAsked():
+            return f"{event.sentence}, plan {event.digest[:12]}"
+        case Escalated():
+            steps = many(len(event.plan.steps), "step")
+            return f"{event.plan.playbook}: {steps} more, all {len(event.sentences)} guards say yes"
+        case EscalationEnded():
+            return event.sentence
+        case Reviewed():
+            return _because(f"what was done with {event.glass}", event.reason)
         case ReleaseRequested():
             return _because("everything goes back", event.reason)
         case ReleaseIntended():

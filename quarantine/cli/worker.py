@@ -44,8 +44,11 @@ def _work(app: "App") -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    for webhook in app.webhooks:
+        webhook.check()
     scheduler = Scheduler(app.settings.schedules, app.poller, app.store, app.worker.wake)
     app.worker.start()
+    app.notifier.start()
     scheduler.start()
     log.info(
         "working",
@@ -60,5 +63,6 @@ def _work(app: "App") -> None:
     log.info("stopping")
     scheduler.stop()
     app.worker.stop()
+    app.notifier.stop()
     app.store.close()
     log.info("stopped")

@@ -68,6 +68,10 @@ cases = Table(
     Column("contained_at", Float),
     Column("failed", Boolean, nullable=False),
     Column("false_positive", Boolean, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("asks_until", Float),
+    Column("glass_broken", Boolean, nullable=False),
     Column("live_key", Text, unique=True),
     Column("seq", Integer, nullable=False),
     Column("head", String(64), nullable=False),
@@ -138,6 +142,41 @@ switches = Table(
     Column("reason", Text, nullable=False),
     Column("by", String(256), nullable=False),
     Column("at", Float, nullable=False),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("key", String(256), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("topic", String(256), nullable=False),
+    Column("case_id", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("due_at", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("sent_at", Float),
+    Column("failure", Text, nullable=False),
+    PrimaryKeyConstraint("key", "channel"),
+    Index("notices_due", "channel", "due_at"),
+    Index("notices_topic", "topic", "at"),
+)
+
+glasses = Table(
+    "glasses",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("opened_by", String(256), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_by", String(256)),
+    Column("used_at", Float),
+    Column("case_id", String(32)),
+    Column("reviewed_by", String(256)),
+    Column("reviewed_at", Float),
 )
 
 slots = Table(

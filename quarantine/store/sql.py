@@ -35,16 +35,23 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import NullPool
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
-from quarantine.config import Guards
+from quarantine.config import Guards, NoticeKind
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Unavailable
 from quarantine.guard import Tallies
 from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import Finding, Resource
-from quarantine.store import schema, tallies
+from quarantine.notice import Notice
+from quarantine.notice import notices as worth_telling
+from quarantine.store import glasses, notices, schema, tallies
+from quarantine.store.glasses import Glass
+from quarantine.store.notices import Channels, Letter, Sending
 
 Clock = Callable[[], datetime]
 
 _ALONE = text("SELECT pg_advisory_xact_lock(4867013)")
+
+LOG_ONLY: Channels = {"log": frozenset(NoticeKind)}
+"""Where nothing else is configured, notices go into the log."""
 
 _AT_REST = frozenset({Status.CLOSED, Status.NEEDS_HUMAN})
 """Nothing happens to such a case by itself."""
@@ -85,6 +92,9 @@ class Also:
     hold: Hold | None = None
     unhold: tuple[Hold, ...] = ()
     spend: "Spend | None" = None
+    uses: Glass | None = None
+    """A break-glass token, with its use filled in."""
+    reviews: Glass | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,12 @@ class Line:
     severity: str
     opened_at: datetime
     updated_at: datetime
+    since: datetime
+    """When it came to its status."""
+    sentence: str
+    asks_until: datetime | None
+    """Until when a person may approve what is asked; None if nothing is."""
+    glass_broken: bool
 
 
 class Held(Moved):
@@ -184,9 +200,14 @@ class Store:
         clock: Clock | None = None,
         failpoint: Callable[[str], None] = _nothing,
         hints: Hints | None = None,
+        channels: Channels = LOG_ONLY,
     ) -> None:
-        """With no `clock`, leases and due times run on the database's own clock. Every method raises Unavailable."""
+        """With no `clock`, leases and due times run on the database's own clock. `channels` get the notices.
+
+        Every method raises Unavailable.
+        """
         self.url = url
+        self._channels = channels
         self._clock = clock
         self._failpoint = failpoint
         self._hints = hints or NoHints()
@@ -316,9 +337,11 @@ class Store:
                 raise Fenced(f"case {case_id} was taken over by {row.owner or 'another worker'}")
             current = self._catch_up(connection, case_id, known, row.seq)
             head = row.head
+            told: list[Notice] = []
             for item in new:
                 recorded = Recorded(case=case_id, seq=current.seq + 1, at=at, by=by, event=item)
-                current = fold([recorded], current)
+                was, current = current, fold([recorded], current)
+                told += worth_telling(was, current, recorded)
                 sealed = seal(recorded, head)
                 head = sealed.hash
                 _insert_event(connection, sealed, item.type)
@@ -331,6 +354,8 @@ class Store:
                 values["due_at"] = None if also.due is None else also.due.timestamp()
             connection.execute(update(schema.cases).where(schema.cases.c.id == case_id).values(**values))
             self._write_also(connection, current, also, at)
+            for notice in told:
+                notices.write(connection, self._insert_new, notice, self._channels, self._now(connection))
             if lease is None and not also.keep_due and values["due_at"] is not None:
                 self._hints.give(connection, case_id)  # whoever has the lease goes on by itself
         return current
@@ -359,12 +384,14 @@ class Store:
         problem = "no case begins with" if not found else "several cases begin with"
         raise NotFound(f"{problem} '{prefix}'. See: quarantine case list")
 
-    def lines(self, statuses: Iterable[Status] = (), limit: int = 200) -> list[Line]:
-        """The newest cases first."""
+    def lines(self, statuses: Iterable[Status] = (), limit: int = 200, *, asking: bool = False) -> list[Line]:
+        """The newest cases first; with `asking`, only those where a person is asked to approve something."""
         query = select(schema.cases).order_by(schema.cases.c.opened_at.desc(), schema.cases.c.id).limit(limit)
         wanted = [str(status) for status in statuses]
         if wanted:
             query = query.where(schema.cases.c.status.in_(wanted))
+        if asking:
+            query = query.where(schema.cases.c.asks_until.is_not(None))
         with self._read() as connection:
             return [_line(row) for row in connection.execute(query)]
 
@@ -669,6 +696,49 @@ class Store:
             row = insert(schema.refills).values(account=account, reason=reason, by=by, at=at.timestamp())
             connection.execute(row)
 
+    # -- notices ---------------------------------------------------------------------------------------------
+
+    def take_notice(self, channel: str, lease: timedelta) -> Letter | None:
+        """The next notice that this channel has to send; it is due again after `lease`, unless it is settled."""
+        with self._read() as connection:
+            if not notices.due(connection, channel, self._now(connection)):
+                return None
+        with self._write("take notice") as connection:
+            now = self._now(connection)
+            return notices.take(connection, channel, now, now + lease.total_seconds())
+
+    def notice_sent(self, letter: Letter) -> None:
+        with self._write("notice sent") as connection:
+            notices.settle(connection, letter, self._now(connection), None, "")
+
+    def notice_failed(self, letter: Letter, failure: str, again: timedelta | None) -> None:
+        """Try again after this time; None: nobody tries any more."""
+        with self._write("notice failed") as connection:
+            due = None if again is None else self._now(connection) + again.total_seconds()
+            notices.settle(connection, letter, None, due, failure)
+
+    def notices(self, *, only_given_up: bool = False) -> list[Sending]:
+        """How far notices are, the oldest first."""
+        with self._read() as connection:
+            return notices.listing(connection, only_given_up=only_given_up)
+
+    # -- break-glass -----------------------------------------------------------------------------------------
+
+    def open_glass(self, glass: Glass, sha256: str, notice: Notice) -> None:
+        """Keep a token, by the digest of its secret, and tell everybody."""
+        with self._write("open glass") as connection:
+            glasses.write(connection, glass, sha256)
+            notices.write(connection, self._insert_new, notice, self._channels, self._now(connection))
+
+    def find_glass(self, sha256: str) -> Glass | None:
+        with self._read() as connection:
+            return glasses.find(connection, sha256)
+
+    def glasses(self) -> list[Glass]:
+        """Every token there ever was, the newest first."""
+        with self._read() as connection:
+            return glasses.listing(connection)
+
     # -- the scheduler's rows --------------------------------------------------------------------------------
 
     def take_slot(self, source: str, slot: datetime) -> bool:
@@ -742,6 +812,10 @@ class Store:
             self._take_hold(connection, case.id, also.hold)
         if also.spend is not None:
             self._spend(connection, case, also.spend, at)
+        if also.uses is not None:
+            glasses.use(connection, also.uses)
+        if also.reviews is not None:
+            glasses.review(connection, also.reviews)
 
     def _spend(self, connection: Connection, case: Case, spend: Spend, at: datetime) -> None:
         if connection.execute(select(schema.spends.c.at).where(schema.spends.c.case_id == case.id)).scalar():
@@ -809,6 +883,10 @@ def _projection(case: Case) -> dict[str, Any]:
         "contained_at": None if case.contained_at is None else case.contained_at.timestamp(),
         "failed": case.failed,
         "false_positive": case.false_positive,
+        "sentence": (case.escalation.sentence if case.escalation is not None else "") or case.sentence,
+        "since": case.since.timestamp(),
+        "asks_until": None if case.asks_until is None else case.asks_until.timestamp(),
+        "glass_broken": case.glass_broken,
         "updated_at": case.updated_at.timestamp(),
         "live_key": _live_key(case.named_as, case.playbook) if live else None,
         "seq": case.seq,
@@ -862,6 +940,10 @@ def _line(row: Row[Any]) -> Line:
         severity=row.severity,
         opened_at=_moment(row.opened_at),
         updated_at=_moment(row.updated_at),
+        since=_moment(row.since),
+        sentence=row.sentence,
+        asks_until=None if row.asks_until is None else _moment(row.asks_until),
+        glass_broken=bool(row.glass_broken),
     )
 
 

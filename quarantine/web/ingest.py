@@ -19,9 +19,9 @@ from starlette.routing import Route
 from quarantine.config import Server, Source
 from quarantine.errors import Malformed, QuarantineError
 from quarantine.intake import Intake
+from quarantine.signature import NotAuthentic, authentic
 from quarantine.store.sql import Delivery, Store
 from quarantine.text import safe_text
-from quarantine.web.signature import NotAuthentic, authentic
 
 log = logging.getLogger(__name__)
 

@@ -29,6 +29,8 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
     _refuse_open_bearers(app)
     for source in app.settings.sources.values():
         source.secret.reveal()
+    for webhook in app.webhooks if worker else ():
+        webhook.check()
     store, server = app.store, app.settings.server
     commit = GroupCommit(store, worker.wake if worker else lambda: None)
     ingest = Ingest(store, app.intake, app.settings.sources, server, commit, app.clock)
@@ -52,6 +54,7 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
     commit.start()
     if worker and scheduler:
         worker.start()
+        app.notifier.start()
         scheduler.start()
     log.info(
         "serving",
@@ -72,6 +75,7 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
         commit.stop()
         if worker:
             worker.stop()
+            app.notifier.stop()
         log.info("stopped")
 
 

@@ -20,8 +20,8 @@ import yaml
 
 from quarantine.case import Case, Recorded, Status
 from quarantine.ledger import Finding, verify
+from quarantine.signature import sign
 from quarantine.store.sql import Store
-from quarantine.web.signature import sign
 from tests.testbed.poll import until
 from tests.testbed.process import Process, free_port
 

@@ -78,7 +78,7 @@ def test_a_machine_is_isolated_after_approval_and_given_back_as_it_was(
     (step,) = case.plan.steps
     assert {"established-connections", "metadata-service"} <= {caveat.id for caveat in step.caveats}
 
-    product.say("case", "approve", case.id, "--no-wait")
+    product.say("case", "approve", case.id, "--yes", "--no-wait")
     product.wait(case.id, Status.CONTAINED, seconds=60)
     assert contained(machine)
     assert not any(arm.flows[nic.lower()] for nic in (machine.first, machine.second))

@@ -132,7 +132,7 @@ def test_an_alert_isolates_the_container_after_approval_and_a_release_gives_it_b
     assert str(case.plan.resource) == f"docker:container/{machine.web} in {HOST}"
     assert machine.image() == before, "nothing is touched before a person has said yes"
 
-    product.say("case", "approve", case.id, "--no-wait")
+    product.say("case", "approve", case.id, "--yes", "--no-wait")
     product.wait(case.id, Status.CONTAINED)
     assert machine.connected() == set()
     assert not machine.daemon.reaches(machine.client, "www:7")

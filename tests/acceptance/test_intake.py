@@ -56,7 +56,7 @@ def test_beyond_the_budget_a_case_waits_for_a_person(aws: Aws, on_aws: Start) ->
     held = product.wait(held.id, Status.PROPOSED)
     until(lambda: "budget" in product.store.load(held.id).sentence)
     assert aws.block(second) is None
-    product.say("case", "approve", held.id, "--no-wait")
+    product.say("case", "approve", held.id, "--yes", "--no-wait")
     product.wait(held.id, Status.CONTAINED)
 
 

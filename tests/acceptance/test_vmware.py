@@ -88,7 +88,7 @@ def test_an_alarm_cuts_a_machine_off_after_approval_and_a_release_gives_it_back(
     case = product.wait(product.only_case().id, Status.AWAITING_APPROVAL)
     assert machine.image() == before, "nothing is touched before a person has said yes"
 
-    product.say("case", "approve", case.id, "--no-wait")
+    product.say("case", "approve", case.id, "--yes", "--no-wait")
     product.wait(case.id, Status.CONTAINED)
     assert set(machine.flags().values()) == {NONE}
     assert vcsim.changes() == 1, "one task for both adapters"

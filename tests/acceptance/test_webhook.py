@@ -24,7 +24,7 @@ def test_a_public_bucket_is_closed_after_approval_and_given_back_byte_for_byte(a
     case = product.wait(product.only_case().id, Status.AWAITING_APPROVAL)
     assert aws.image(bucket) == before, "nothing is touched before a person has said yes"
 
-    product.say("case", "approve", case.id, "--no-wait")
+    product.say("case", "approve", case.id, "--yes", "--no-wait")
     product.wait(case.id, Status.CONTAINED)
     assert aws.block(bucket) == CLOSED
 
@@ -52,7 +52,7 @@ def test_in_observe_mode_nothing_is_touched_and_the_plan_is_there(aws: Aws, on_a
     product.send(asff(bucket, ACCOUNT))
     case = product.wait(product.only_case().id, Status.PROPOSED)
     assert case.plan is not None and case.plan.needed
-    product.run("case", "approve", case.id)
+    product.run("case", "approve", case.id, "--yes")
     assert product.wait(case.id, Status.PROPOSED).status is Status.PROPOSED
     assert aws.image(bucket) == before
     assert not [call for call in aws.proxy.recorded() if (call.operation or "").startswith(("Put", "Delete"))]
@@ -130,7 +130,7 @@ def test_a_stop_by_the_init_system_is_clean_and_the_case_goes_on_after_the_start
     case = product.wait(product.only_case().id, Status.AWAITING_APPROVAL)
     product.stop()
     assert '"event": "stopped"' in product.log()
-    product.run("case", "approve", case.id, "--no-wait")
+    product.run("case", "approve", case.id, "--yes", "--no-wait")
     product.start()
     product.wait(case.id, Status.CONTAINED)
 
@@ -169,7 +169,7 @@ def test_a_pod_that_another_policy_keeps_open_is_not_reported_isolated(cluster: 
     until(lambda: product.store.load(case.id).sentence)
     sentence = product.store.load(case.id).sentence
     assert "allow-all" in sentence and "What would work" in sentence
-    product.run("case", "approve", case.id)
+    product.run("case", "approve", case.id, "--yes")
     assert cluster.image("web-1") == before
 
 

@@ -19,7 +19,8 @@ from quarantine.model import Finding, Resource, Severity
 from quarantine.planner import Planner
 from quarantine.playbook import Approval, Match, Playbook, Shelf, Step
 from quarantine.registry import Registry
-from quarantine.store.sql import Store
+from quarantine.store.notices import Channels
+from quarantine.store.sql import LOG_ONLY, Store
 from quarantine.testing.fake.provider import FakeProvider, FakeSettings
 from quarantine.testing.fake.world import EVERYONE, FakeWorld
 
@@ -76,13 +77,14 @@ class Bench:
     clock: HandClock = field(default_factory=HandClock)
     failpoint: Callable[[str], None] = lambda _: None
     url: str = ""
+    channels: Channels = field(default_factory=lambda: LOG_ONLY)
 
     def __post_init__(self) -> None:
         self.world = FakeWorld(self.clock)
         self.registry = Registry([FakeProvider], {"fake": FakeProvider(FakeSettings(), self.world)})
         self.shelf = Shelf({item.name: item for item in PLAYBOOKS}, {})
         url = self.url or f"sqlite:///{self.folder / 'cases.db'}"
-        self.store = Store(url, self.clock, lambda name: self.failpoint(name))
+        self.store = Store(url, self.clock, lambda name: self.failpoint(name), channels=self.channels)
         self.store.migrate()
         self.desk = Desk(self.store, self.settings.approvals, self.clock)
         self.intake = Intake(self.store, self.registry, Matcher(PLAYBOOKS), {}, self.clock)

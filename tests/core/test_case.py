@@ -20,6 +20,10 @@ from quarantine.case import (
     Closed,
     Contained,
     Drifted,
+    Escalated,
+    EscalationAsked,
+    EscalationEnded,
+    EscalationRequested,
     Event,
     Halted,
     Held,
@@ -34,6 +38,7 @@ from quarantine.case import (
     ReleaseRequested,
     Repeated,
     Resumed,
+    Reviewed,
     Status,
     Verified,
     Voided,
@@ -80,11 +85,16 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.just(Approved(digest=PLAN.digest, expires_at=NOW)),
     st.just(Voided(sentence="changed")),
     st.just(Allowed(digest=PLAN.digest, sentences=("yes",))),
-    st.builds(intended, st.integers(0, 1), st.sampled_from(["before", "later"])),
-    st.builds(Applied, step=st.integers(0, 1)),
-    st.builds(Verified, step=st.integers(0, 1)),
+    st.builds(intended, st.integers(0, 3), st.sampled_from(["before", "later"])),
+    st.builds(Applied, step=st.integers(0, 3)),
+    st.builds(Verified, step=st.integers(0, 3)),
     st.just(Contained()),
     st.builds(Drifted, step=st.integers(0, 1), differences=st.just(())),
+    st.just(EscalationRequested(playbook="more", playbook_digest="", expires_at=NOW)),
+    st.just(EscalationAsked(plan=PLAN, digest=PLAN.digest, guard="mode", sentence="ask")),
+    st.just(EscalationEnded(sentence="denied")),
+    st.just(Escalated(plan=PLAN, digest=PLAN.digest, sentences=("yes",))),
+    st.just(Reviewed(glass="g-1")),
     st.just(ReleaseRequested()),
     st.builds(release_intended, st.integers(0, 1)),
     st.builds(Released, step=st.integers(0, 1)),
@@ -183,6 +193,45 @@ def test_a_void_plan_takes_its_approval_with_it() -> None:
     yes = Approved(digest=PLAN.digest, expires_at=NOW)
     current: Case = case(Planned(plan=PLAN, digest=PLAN.digest), asked, yes, Voided(sentence="changed"))
     assert (current.status, current.consent, current.plan) == (Status.PROPOSED, None, None)
+
+
+CONTAINED: tuple[Event, ...] = (
+    Planned(plan=PLAN, digest=PLAN.digest),
+    Allowed(digest=PLAN.digest, sentences=()),
+    intended(),
+    Verified(step=0),
+    Contained(),
+)
+WANTED = EscalationRequested(playbook="more", playbook_digest="", expires_at=NOW)
+MORE = Escalated(plan=PLAN, digest=PLAN.digest, sentences=())
+
+
+def test_an_escalation_adds_steps_behind_those_that_are_there() -> None:
+    current = case(*CONTAINED, WANTED, MORE)
+    assert current.plan is not None and [step.index for step in current.plan.steps] == [0, 1, 2, 3]
+    assert (current.status, current.escalation, current.plan_digest) == (Status.CONTAINING, None, PLAN.digest)
+    assert current.progress(0).before == intended().before and current.unbegun
+
+
+def test_an_escalation_that_was_not_begun_is_taken_off_and_one_that_was_is_not() -> None:
+    current = case(*CONTAINED, WANTED, MORE, EscalationEnded(sentence="killed"))
+    assert current.plan is not None and len(current.plan.steps) == 2
+    assert (current.additions, current.playbooks) == ((), ("close-machine",))
+    with pytest.raises(Misused, match="does not fit"):
+        case(*CONTAINED, WANTED, MORE, intended(2), EscalationEnded(sentence="killed"))
+
+
+@pytest.mark.parametrize(
+    "event", [MORE, EscalationEnded(sentence=""), EscalationAsked(plan=PLAN, digest="d", guard="", sentence="")]
+)
+def test_nothing_of_an_escalation_happens_that_nobody_wanted(event: Event) -> None:
+    with pytest.raises(Misused):
+        case(*CONTAINED, event)
+
+
+def test_of_two_steps_that_do_the_same_to_one_resource_the_last_one_is_held() -> None:
+    again = (*CONTAINED, WANTED, MORE, intended(2), Verified(step=2), intended(3), Verified(step=3), Contained())
+    assert [step.index for step in case(*again).held] == [3]
 
 
 def test_a_new_plan_is_not_approved() -> None:

@@ -67,6 +67,7 @@ def test_dying_anywhere_loses_nothing_and_doubles_nothing(name: str, tmp_path: P
     unharmed, counting = Bench(tmp_path / "unharmed"), Deaths(None)
     ended = life(unharmed, name, counting)
     assert len(counting.places) > 20
+    assert ended.status is Status.CLOSED, (ended.reason, ended.sentence)
     for number, place in enumerate(counting.places):
         folder = tmp_path / str(number)
         folder.mkdir()

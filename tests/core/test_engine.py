@@ -408,6 +408,18 @@ def test_a_second_playbook_with_the_same_action_is_merged(bench: Bench) -> None:
     assert first.id in second.sentence
 
 
+def test_what_can_be_undone_is_released_though_a_part_of_it_cannot(bench: Bench) -> None:
+    case = bench.settle(bench.open(bench.machine(), "isolate-and-stop"))
+    bench.desk.approve(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CONTAINED
+    bench.desk.release(case.id, "local:ann")
+    closed = bench.settle(case)
+    assert closed.outcome is Outcome.RELEASED
+    assert closed.sentence == "given back, but for what cannot be undone: fake:machine-stop"
+    assert bench.world.machine("web").labels == {"app": "shop", "tier": "front"}
+    assert bench.world.machine("web").power == "stopped"
+
+
 # -- by hand -------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from quarantine import config, playbook
-from quarantine.config import Guards, Mode, Settings
+from quarantine.config import Guards, Mode, NoticeKind, Settings
 from quarantine.document import loads, read
 from quarantine.errors import Misconfigured
 from quarantine.expression import Condition
@@ -260,7 +260,7 @@ def test_the_commented_examples_are_right_too(monkeypatch: pytest.MonkeyPatch, t
     from quarantine.app import load
 
     text = (ROOT / "config.example.yaml").read_text()
-    for section in ("sources", "schedules", "providers"):
+    for section in ("sources", "schedules", "notify", "providers"):
         text = text.replace(f"{section}: {{}}", f"{section}:")
     lines = [line.removeprefix("#") if line.startswith("#   ") else line for line in text.splitlines()]
     (tmp_path / "config.yaml").write_text("\n".join(lines))
@@ -268,6 +268,7 @@ def test_the_commented_examples_are_right_too(monkeypatch: pytest.MonkeyPatch, t
     app.check()
     assert set(app.settings.sources) == {"security-hub", "guardduty", "defender", "falco"}
     assert set(app.settings.schedules) == {"public-buckets", "nightly-buckets"}
+    assert set(app.settings.notify["on-call"].events) == set(NoticeKind)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +283,10 @@ def test_the_commented_examples_are_right_too(monkeypatch: pytest.MonkeyPatch, t
         ("server: {port: 70000}", "server.port"),
         ("server: {tls_key: x}", "together"),
         ("schedules:\n  a: {poll: p, scope: s}", "either 'every'"),
+        ("notify:\n  a: {url: 'http://example.com/x'}", "https only"),
+        ("notify:\n  a: {url: 'https://me:hunter2@example.com/'}", "write https://HOST/PATH"),
+        ("notify:\n  a: {url: 'ftp://127.0.0.1/'}", "https only"),
+        ("notify:\n  a: {url: 'https://h:99999/'}", "write https://HOST/PATH"),
         ("sources:\n  Falco: {parser: p, secret: 'env:A'}", "small letters"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quarantine.config import Scheme, Secret, Source
 from quarantine.errors import Misconfigured
-from quarantine.web.signature import NotAuthentic, authentic, sign
+from quarantine.signature import NotAuthentic, authentic, sign
 
 SKEW = timedelta(minutes=5)
 # From the Standard Webhooks specification's reference libraries: secret, id, timestamp, payload, signature.
