@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import Tell
 from tests.mutants.mutant import ROOT, Mutant, Stale, load
+from tests.testbed.missing import need
 
 MUTANTS = load()
 SAMPLE = 3
@@ -34,7 +35,7 @@ def test_a_mutant_that_fits_nowhere_or_twice_is_said() -> None:
 
 
 def test_a_defect_that_no_test_finds_is_said() -> None:
-    """The runner itself: a change of words alone escapes, and so does one whose test is skipped or not there."""
+    """The runner itself: a change of words alone escapes."""
     test = "tests/core/test_signature.py::test_our_own_signature_is_the_one_of_the_vector"
     harmless = Mutant(
         name="harmless",
@@ -60,5 +61,7 @@ def test_a_mutant_is_caught(mutant: Mutant, tell: Tell) -> None:
 
 def _assert_caught(mutant: Mutant, tell: Tell) -> None:
     escaped = mutant.escaped()
+    if escaped and all(test.endswith(": skipped") for test in escaped):
+        need(f"{mutant.name}: this machine lacks what its tests want: {'; '.join(escaped)}")
     tell(f"mutant {mutant.name}: {'ESCAPED' if escaped else 'caught'} by {len(mutant.caught_by)} tests")
     assert not escaped, f"{mutant.name} escapes ({mutant.breaks}): {'; '.join(escaped)}"
