@@ -185,6 +185,7 @@ class Fleet:
 
         def frozen() -> bool:
             server.freeze()
+            until(lambda: stands_still(server.pid), seconds=30)  # a call of the kernel that was begun is ended before
             if not self.store.url.startswith("sqlite"):
                 return True
             with closing(sqlite3.connect(self.store.url.removeprefix("sqlite:///"), timeout=1)) as connection:
@@ -293,6 +294,14 @@ class Fleet:
 
     def _types(self, case: Case) -> str:
         return " ".join(item.event.type for item in self.store.history(case.id))
+
+
+def stands_still(pid: int) -> bool:
+    """Has every thread of the process stopped?"""
+    states = [
+        (thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    return set(states) == {"T"}
 
 
 def waits_for_silence(case: Case) -> bool:
