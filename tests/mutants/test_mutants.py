@@ -39,7 +39,7 @@ def test_a_defect_that_no_test_finds_is_said() -> None:
     harmless = Mutant(
         name="harmless",
         breaks="nothing",
-        file="quarantine/web/signature.py",
+        file="quarantine/signature.py",
         find='raise NotAuthentic("unknown source")\n',
         put='raise NotAuthentic("a source that nobody knows")\n',
         caught_by=(test,),
