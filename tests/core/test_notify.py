@@ -95,7 +95,8 @@ def hang(handler: BaseHTTPRequestHandler) -> None:
 
 def drip(handler: BaseHTTPRequestHandler) -> None:
     """A byte now and then: no time-out of a socket ever comes."""
-    for byte in b"HTTP/1.1 200 OK\r\nx: " + b"a" * 2000:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    for byte in b"x: " + b"a" * 2000:
         handler.wfile.write(bytes([byte]))
         if handler.server.closing.wait(0.02):  # type: ignore[attr-defined]
             return
@@ -140,7 +141,7 @@ def webhook(url: str = "https://example.com/", **parts: Any) -> Webhook:
     return Webhook(url=url, **parts)
 
 
-def channel(receiver: Receiver, clock: HandClock, patience: timedelta = timedelta(seconds=5)) -> WebhookChannel:
+def channel(receiver: Receiver, clock: HandClock, patience: timedelta = timedelta(seconds=30)) -> WebhookChannel:
     hook = webhook(receiver.url, secret=Secret.model_validate("env:RECEIVER_SECRET"))
     return WebhookChannel("hook", hook, clock, patience=patience, pause=lambda _: None)
 
@@ -381,7 +382,8 @@ def test_a_receiver_that_fails_is_asked_again_later(
 ) -> None:
     halted(bench)
     receiver.answers = [answer]
-    hook, post = channel(receiver, bench.clock, SOON), postman(bench)
+    patient, post = channel(receiver, bench.clock, timedelta(seconds=30)), postman(bench)
+    hook = channel(receiver, bench.clock, SOON) if "within" in failure else patient
     assert not post.deliver(hook)
     assert len(receiver.requests) == 1, "nothing else was asked: no redirect, no second try"
     (sending,) = of_hook(bench)
@@ -389,7 +391,7 @@ def test_a_receiver_that_fails_is_asked_again_later(
     assert sending.due_at == bench.clock() + timedelta(seconds=5)
     assert not post.deliver(hook) and len(receiver.requests) == 1, "not before it is due"
     bench.clock.turn(timedelta(seconds=5))
-    assert post.deliver(hook)
+    assert post.deliver(patient)
     first, second = receiver.requests
     assert first[1]["webhook-id"] == second[1]["webhook-id"], "the receiver can tell that it is the same"
     assert first[1]["webhook-timestamp"] != second[1]["webhook-timestamp"]
