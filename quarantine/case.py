@@ -506,8 +506,11 @@ class Progress(Value):
     at_rest: bool = False
     """Nothing of ours is on its way to the provider, besides `operations`."""
     probe: tuple[str, Moment] | None = None
-    taken_over_at: Moment | None = None
-    """When a worker fell silent whose calls of this step may still arrive."""
+    answered: bool = True
+    """Every request of this attempt was answered, or was certainly never sent."""
+    late_since: Moment | None = None
+    """The last moment at which a request of this step was found to be unanswered: it may still arrive for a while,
+    see Action.late_within."""
 
 
 class Consent(Value):
@@ -638,6 +641,12 @@ class Case(Value):
     def touched(self) -> bool:
         """May anything of ours be in place?"""
         return any(progress.intended for progress in self.steps.values())
+
+    def holds_besides(self, resource: Resource) -> bool:
+        """May anything of ours be in place on another resource than this one?"""
+        steps = () if self.plan is None else self.plan.steps
+        others = (step for step in steps if step.resource.identity != resource.identity)
+        return any(self.progress(step.index).intended for step in others)
 
     @property
     def reversible(self) -> bool:
@@ -797,7 +806,7 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             return {"reason": None, "sentence": "", "steps": steps, "reapplied": case.reapplied + by_itself, **plan}
         case TakenOver():
             open_ = {index: item for index, item in case.steps.items() if item.stage in _OPEN_AGAIN.values()}
-            late = {index: item.model_copy(update={"taken_over_at": recorded.at}) for index, item in open_.items()}
+            late = {index: item.model_copy(update={"late_since": recorded.at}) for index, item in open_.items()}
             return {"steps": {**case.steps, **late}}
         case Contained():
             return {"contained_at": case.contained_at or recorded.at, "reason": None, "sentence": ""}
@@ -865,6 +874,7 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
         "operations": (),
         "paused": "",
         "at_rest": False,
+        "answered": False,
         "since": at,
         "waits_since": at,
         "probe": None,
@@ -894,9 +904,9 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
             operations = (*progress.operations, event.operation) if event.operation else progress.operations
             update = {**begun, "operations": operations, "attempts": progress.attempts}
         case Paused():
-            update = {"paused": event.sentence, "at_rest": True}
+            update = {"paused": event.sentence, "at_rest": True, "answered": True}
         case NotApplied():
-            update = {"at_rest": True}
+            update = {"at_rest": True, "answered": True}
         case OperationFailed():
             update = {
                 "stage": _OPEN_AGAIN.get(progress.stage, progress.stage),
@@ -910,14 +920,16 @@ def _progress(progress: Progress, recorded: Recorded) -> Progress:
                 # Going on after a pause is not another attempt: no time and no try is gained by it.
                 "waits_since": progress.waits_since if progress.paused else at,
                 "attempts": progress.attempts if progress.paused else progress.attempts + 1,
+                "late_since": progress.late_since if progress.answered else at,
             }
         case Probed():
             update = {"probe": (event.digest, at)}
         case Applied() | Reconciled():
             stage = Stage.RELEASE_APPLIED if releasing else Stage.APPLIED
-            update = {"stage": stage, "since": at, "probe": None, "paused": ""}
+            update = {"stage": stage, "since": at, "probe": None, "paused": "", "answered": True}
             if isinstance(event, Reconciled):
                 update["operations"] = ()
+                update["late_since"] = progress.late_since if progress.answered else at
         case Verified():
             update = {"stage": Stage.VERIFIED, "probe": None}
         case Drifted():

@@ -147,9 +147,11 @@ class Convergence:
         """The step's resource is not there any more. If it is the case's own, that is the end of the case.
 
         A related one is only passed over: who deletes an instance's role must not end the watch over the instance.
+        And as long as a related one is held, the case that names it stays open.
         """
         sentence = f"{step.resource} is not there any more"
-        if step.resource.identity == turn.case.resource.identity:
+        own = step.resource.identity == turn.case.resource.identity
+        if own and not turn.case.holds_besides(step.resource):
             raise Gone(sentence)
         turn.add(Skipped(step=step.index, sentence=sentence))
         return True
@@ -172,6 +174,10 @@ class Convergence:
         now = self.observe(action, step)
         if now is GONE or before is GONE or target is GONE:
             return self.gone(turn, step)
+        ripe = (progress.since or self._clock()) + action.consistent_within
+        if not reached(now, target) and self._clock() < ripe:
+            turn.wait(ripe)  # a read from before the containment would look like what somebody else made of it
+            return False
         merged, kept = three_way(before, target, now)
         intended = ReleaseIntended(
             step=step.index,
@@ -187,11 +193,15 @@ class Convergence:
         return self._apply(turn, step, now, merged)
 
     def _still_late(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress) -> bool:
-        """May a request of a worker that fell silent still arrive? It would do again what is undone now: so wait."""
-        until = (progress.taken_over_at or self._clock()) + action.late_within
-        if progress.taken_over_at is None or self._clock() >= until:
+        """May a request still arrive that nobody knows the fate of? It would do again what is undone now: so wait."""
+        doubts = (progress.late_since, None if progress.answered else progress.since)
+        until = (
+            max((at for at in doubts if at is not None), default=self._clock() - action.late_within)
+            + action.late_within
+        )
+        if self._clock() >= until:
             return False
-        sentence = f"requests of a worker that fell silent may arrive until {until:%H:%M:%S} UTC: undone only then"
+        sentence = f"a request that was never answered may arrive until {until:%H:%M:%S} UTC: undone only then"
         if progress.paused != sentence:
             turn.add(Paused(step=step.index, sentence=sentence), also=Also(due=until))
         else:
@@ -252,6 +262,10 @@ class Convergence:
         certain = turn.case.progress(step.index).at_rest
         now = self.observe(action, step)
         if reached(now, target, proven=not releasing):
+            ripe = (progress.since or self._clock()) + action.consistent_within
+            if releasing and not certain and self._clock() < ripe:
+                turn.wait(ripe)  # a read from before the containment looks the same, and nobody looks again
+                return False
             turn.add(Reconciled(step=step.index, sentence="the target is reached"))
             return True
         appears = action.settles_within if action.appears_within is None else action.appears_within

@@ -73,6 +73,9 @@ log = logging.getLogger(__name__)
 PATIENCE = timedelta(minutes=5)
 """How long an unreachable or throttling provider is asked again before a person is."""
 
+FRESH = timedelta(seconds=30)
+"""How old the guards' yes may be when the first change is intended."""
+
 _FINISHED = frozenset({Stage.VERIFIED, Stage.SKIPPED, Stage.CAPTURED})
 
 
@@ -241,7 +244,7 @@ class Engine:
         except Spent as error:
             log.info("budget_gone", extra={"case": turn.case.id, "why": str(error)})
             return True  # the guards are asked again, and say which of them it was
-        turn.judged = True
+        turn.judged = facts.now
         return True
 
     def _hold(self, turn: Turn, draft: Draft, guard: str, hold: Hold) -> None:
@@ -273,16 +276,20 @@ class Engine:
         draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
         if draft.plan.digest != case.plan_digest:
             raise Conflict(f"{case.resource} or {case.playbook} changed between the plan and the act: look, then retry")
-        judgement = judge(draft.plan, self._steps.reading(self._planner.facts, case, draft, self._clock()))
+        now = self._clock()
+        judgement = judge(draft.plan, self._steps.reading(self._planner.facts, case, draft, now))
         if judgement.stopped is not None:
             raise NeedsHuman(Reason.STOPPED, f"{judgement.guard}: {judgement.stopped.sentence}")
-        turn.judged = True
+        turn.judged = now
+
+    def _just_judged(self, turn: Turn) -> bool:
+        return turn.judged is not None and self._clock() - turn.judged <= FRESH
 
     def _contain(self, turn: Turn) -> bool:
         case = turn.case
-        if not turn.judged and not case.touched:
+        if not case.touched and not self._just_judged(turn):
             self._judge_again(turn)
-        if not turn.judged and case.unbegun and not self._still_allowed(turn):
+        if case.unbegun and not self._just_judged(turn) and not self._still_allowed(turn):
             return True
         plan = _plan(case)
         for step in plan.steps:
@@ -320,7 +327,8 @@ class Engine:
             action = self._steps.action(step)
             target = restored(progress.target, action.state)
             now = self._steps.observe(action, step)
-            if now is GONE and step.resource.identity == turn.case.resource.identity:
+            own = step.resource.identity == turn.case.resource.identity
+            if now is GONE and own and not turn.case.holds_besides(step.resource):
                 raise Gone(f"{step.resource} is not there any more")
             if reached(now, target):
                 continue
@@ -371,7 +379,7 @@ class Engine:
         stopped = judgement.stopped
         if stopped is None:
             turn.add(Escalated(plan=plan, digest=plan.digest, sentences=judgement.allowed))
-            turn.judged = True
+            turn.judged = now
             return True
         if isinstance(stopped, Refuse) or not (stopped.asks or stopped.passable):
             sentence = f"escalation to {wanted.playbook}: {judgement.guard}: {stopped.sentence}"
@@ -397,7 +405,7 @@ class Engine:
 
     def _still_allowed(self, turn: Turn) -> bool:
         """An addition was allowed in an earlier turn, which may be long ago, and nothing of it was done."""
-        addition = turn.case.additions[-1]
+        addition, now = turn.case.additions[-1], self._clock()
         judged = self._judge_further(turn, addition.wanted)
         if isinstance(judged, str):
             why = judged
@@ -406,7 +414,7 @@ class Engine:
         elif judged[1].stopped is not None:
             why = f"{judged[1].guard}: {judged[1].stopped.sentence}"
         else:
-            turn.judged = True
+            turn.judged = now
             return True
         turn.add(EscalationEnded(sentence=f"escalation to {addition.wanted.playbook}: {why}"))
         return False
@@ -429,6 +437,10 @@ class Engine:
     # -- ends ----------------------------------------------------------------------------------------------------
 
     def _target_gone(self, turn: Turn, sentence: str) -> bool:
+        if turn.case.holds_besides(turn.case.resource):
+            return self._halt(
+                turn, Reason.PARTIAL, f"{sentence}; what is held besides still is: release it, or keep it"
+            )
         turn.add(Closed(outcome=Outcome.TARGET_GONE, sentence=sentence))
         return False
 

@@ -27,8 +27,8 @@ class Turn:
     lease: Lease
     case: Case
     by: str = "engine"
-    judged: bool = False
-    """The guards have said yes in this very turn."""
+    judged: datetime | None = None
+    """When the guards have said yes in this very turn."""
 
     def add(self, *events: Event, also: Also | None = None) -> None:
         """Append under our lease. Raises Fenced when it is no longer ours.

@@ -60,6 +60,7 @@ PLAYBOOKS = (
     playbook("isolate-and-stop", "fake:machine-isolate", "fake:machine-stop", approval=Approval.REQUIRED),
     playbook("isolate-carefully", "fake:machine-isolate", approval=Approval.REQUIRED),
     playbook("isolate-peers", Step(action="fake:machine-isolate", relation="peers")),
+    playbook("isolate-web-and-peers", "fake:machine-isolate", Step(action="fake:machine-isolate", relation="peers")),
 )
 
 
@@ -89,6 +90,7 @@ class Bench:
         self.desk = Desk(self.store, self.settings.approvals, self.clock)
         self.intake = Intake(self.store, self.registry, Matcher(PLAYBOOKS), {}, self.clock)
         self.evidence = EvidenceStore(self.folder / "evidence")
+        self.planner = Planner(self.registry, self.shelf, self.settings, self.store)
         self.workers = 0
         self.engine = self.worker()
 

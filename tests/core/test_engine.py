@@ -12,6 +12,7 @@ from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, St
 from quarantine.config import Approvals, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Misused
 from quarantine.intake import Fate
+from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
@@ -671,6 +672,44 @@ def test_what_was_taken_over_is_undone_only_when_nothing_of_the_old_worker_can_a
     assert bench.settle(case, second).outcome is Outcome.RELEASED
 
 
+def test_a_request_that_was_never_answered_is_waited_for_before_the_undo(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker fell silent: the network swallowed a request, it was sent again, and the first one is still around."""
+    monkeypatch.setattr(MachineIsolate, "late_within", timedelta(minutes=5, seconds=30))
+    resource = bench.machine()
+    was = bench.world.machine("web")
+    bench.world.fail("machine.patch_labels", Fault.ARRIVE_LATE)
+    case = bench.settle(bench.open(resource, "isolate"))
+    assert case.status is Status.CONTAINED
+    bench.desk.release(case.id, "local:ann")
+    assert bench.advance(case).status is Status.RELEASING
+    bench.clock.turn(timedelta(minutes=5))
+    bench.world.arrive()
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("web").labels == was.labels
+    assert bench.clock() - case.updated_at >= timedelta(minutes=5, seconds=30)
+
+
+@pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, None])
+def test_an_old_read_is_not_taken_for_what_somebody_else_made_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: Fault | None
+) -> None:
+    """Released right after the containment, while reads still show what was before it: as if nothing were to undo."""
+    monkeypatch.setattr(MachineClose, "consistent_within", timedelta(seconds=10))
+    resource = bench.machine()
+    was = bench.world.machine("web")
+    case = bench.settle(bench.open(resource, "close"))
+    bench.desk.release(case.id, "local:ann")
+    if fault is not None:
+        bench.world.fail("machine.set_ports", fault)
+        bench.world.fail("machine.get", lambda: None, lambda: bench.world.stale(20, timedelta(seconds=10)))
+    else:
+        bench.world.stale(20, timedelta(seconds=10))
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("web").ports == was.ports
+
+
 def test_a_worker_that_stopped_between_turns_holds_nothing_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MachineIsolate, "late_within", timedelta(hours=1))
     case = contained(bench)
@@ -683,7 +722,7 @@ def test_a_worker_that_stopped_between_turns_holds_nothing_back(bench: Bench, mo
 
 def test_a_late_effect_on_a_closed_case_opens_one_for_a_person(bench: Bench) -> None:
     """The research's worst case: frozen before its call, and everything is over when it wakes."""
-    case = bench.open(bench.machine(), "close")
+    case = bench.open(bench.machine(), "isolate")
 
     def freeze_and_let_another_finish() -> None:
         bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
@@ -692,7 +731,7 @@ def test_a_late_effect_on_a_closed_case_opens_one_for_a_person(bench: Bench) -> 
         bench.desk.release(case.id, "local:ann")
         assert bench.settle(case, second).outcome is Outcome.RELEASED
 
-    bench.world.fail("machine.set_ports", freeze_and_let_another_finish)
+    bench.world.fail("policy.create", freeze_and_let_another_finish)
     bench.advance(case)
     assert bench.types(case)[-1] == "effect_arrived_late"
     opened = [line for line in bench.store.lines() if line.id != case.id]
@@ -844,6 +883,23 @@ def test_what_was_allowed_long_ago_is_judged_again_before_the_first_change(
     assert bench.store.load(case.id).failed is False, "a stop is not a failure of the playbook"
 
 
+def test_who_slept_between_the_guards_and_the_act_asks_them_again(bench: Bench) -> None:
+    """The approval has run out when the worker wakes: it must not be used."""
+    case = bench.settle(bench.open(bench.machine(), "isolate-carefully"))
+    bench.desk.approve(case.id, "local:ann")
+
+    def sleep_there(place: str) -> None:
+        if place == "after commit of allowed":
+            bench.failpoint = lambda _: None
+            bench.clock.turn(timedelta(minutes=31))
+
+    bench.failpoint = sleep_there
+    moved = bench.settle(case)
+    assert (moved.status, moved.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
+    assert "ran out" in moved.sentence
+    assert bench.changes() == []
+
+
 # -- findings that come back -----------------------------------------------------------------------------------------
 
 
@@ -933,6 +989,21 @@ def test_a_related_resource_that_vanishes_does_not_end_the_watch_over_the_others
     bench.desk.release(case.id, "local:ann")
     assert bench.settle(case).outcome is Outcome.RELEASED
     assert bench.world.machine("b").labels == {"app": "shop", "tier": "front"}
+
+
+def test_the_case_stays_open_while_a_related_resource_is_held(bench: Bench) -> None:
+    """The machine that the finding was about is deleted; what was isolated besides must not be forgotten."""
+    bench.machine("a")
+    case = bench.settle(bench.open(bench.world.add("web", peers=("a",)), "isolate-web-and-peers"))
+    assert case.status is Status.CONTAINED
+    bench.world.remove("web")
+    bench.clock.turn(timedelta(minutes=6))
+    assert bench.settle(case).reason is Reason.DRIFTED
+    bench.desk.retry(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CONTAINED
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("a").labels == {"app": "shop", "tier": "front"}
 
 
 def test_a_related_resource_that_vanished_is_passed_over_at_the_release(bench: Bench) -> None:

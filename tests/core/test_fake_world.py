@@ -110,8 +110,10 @@ def test_pass_lets_one_call_through(setting: Setting, world: FakeWorld) -> None:
 
 def test_somebody_else_may_act_between_our_look_and_our_change(setting: Setting, world: FakeWorld) -> None:
     world.fail("machine.set_ports", lambda: world.meddle("web-1", labels={"new": "label"}))
-    close(setting)
+    with pytest.raises(Conflict):
+        close(setting)
     assert world.machine("web-1").labels == {"new": "label"}
+    close(setting)
     assert world.machine("web-1").ports == SHUT
 
 
@@ -140,7 +142,7 @@ def test_a_denied_call_stays_denied(setting: Setting, world: FakeWorld) -> None:
 def test_every_change_is_recorded_with_its_arguments_and_its_mark(setting: Setting, world: FakeWorld) -> None:
     close(setting)
     assert [(sent.call, sent.arguments, sent.mark) for sent in world.sent] == [
-        ("machine.set_ports", {"id": "web-1", "ports": SHUT}, MARK)
+        ("machine.set_ports", {"id": "web-1", "uid": setting.resource.uid, "ports": SHUT, "version": 1}, MARK)
     ]
 
 

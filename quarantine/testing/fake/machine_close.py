@@ -1,14 +1,15 @@
 """Closes every open port of a machine."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from quarantine.action import Absence, Action, State
+from quarantine.action import Absence, Action, State, Token
 from quarantine.model import Resource
 from quarantine.testing.fake.cloud import FakeCloud
 
 
 class MachinePorts(State):
     ports: dict[str, str]
+    version: Annotated[int | None, Token] = None
 
 
 class MachineClose(Action[FakeCloud, MachinePorts]):
@@ -25,13 +26,17 @@ class MachineClose(Action[FakeCloud, MachinePorts]):
         return ("machine.get", "machine.set_ports")
 
     def observe(self, cloud: FakeCloud, resource: Resource) -> MachinePorts:
-        return MachinePorts(ports=cloud.read("machine.get", "machine.get", id=resource.id).ports)
+        machine = cloud.machine(resource)
+        return MachinePorts(ports=machine.ports, version=machine.version)
 
     def contained(self, before: MachinePorts) -> MachinePorts:
-        return MachinePorts(ports={port: source for port, source in before.ports.items() if port in self.keep})
+        kept = {port: source for port, source in before.ports.items() if port in self.keep}
+        return before.model_copy(update={"ports": kept})
 
     def apply(self, cloud: FakeCloud, resource: Resource, now: MachinePorts, target: MachinePorts | Absence) -> None:
         if isinstance(target, Absence):
             raise TypeError("closing ports never removes a machine")
-        if now != target:
-            cloud.change("machine.set_ports", "machine.set_ports", id=resource.id, ports=target.ports)
+        if now.ports != target.ports:
+            # Conditional: all ports are written at once, and one that somebody opened just now would be lost.
+            what = {"id": resource.id, "uid": resource.uid, "ports": target.ports, "version": now.version}
+            cloud.change("machine.set_ports", "machine.set_ports", **what)

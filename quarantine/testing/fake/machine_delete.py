@@ -23,10 +23,7 @@ class MachineDelete(OneWay[FakeCloud, MachinePresence]):
         return ("machine.get", "machine.delete")
 
     def observe(self, cloud: FakeCloud, resource: Resource) -> MachinePresence:
-        machine = cloud.read("machine.get", "machine.get", id=resource.id)
-        if resource.uid not in (None, machine.uid):
-            raise Gone(f"{resource} is gone, another machine has its name")
-        return MachinePresence(uid=machine.uid)
+        return MachinePresence(uid=cloud.machine(resource).uid)
 
     def contained(self, before: MachinePresence) -> Absence:
         return GONE
@@ -35,6 +32,6 @@ class MachineDelete(OneWay[FakeCloud, MachinePresence]):
         self, cloud: FakeCloud, resource: Resource, now: MachinePresence, target: MachinePresence | Absence
     ) -> None:
         try:
-            cloud.change("machine.delete", "machine.delete", id=resource.id)
+            cloud.change("machine.delete", "machine.delete", id=resource.id, uid=resource.uid)
         except Gone:
             return  # already gone is what was wanted

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from quarantine.action import Action, Fact, State
+from quarantine.action import Action, Fact, State, Token
 from quarantine.errors import Pending
 from quarantine.model import Resource
 from quarantine.testing.fake.cloud import FakeCloud
@@ -14,6 +14,7 @@ class MachineFenced(State):
     ports: dict[str, str]
     uid: Annotated[str, Fact]
     busy: Annotated[bool, Fact] = False
+    version: Annotated[int, Token]
 
 
 class MachineFence(Action[FakeCloud, MachineFenced]):
@@ -28,9 +29,15 @@ class MachineFence(Action[FakeCloud, MachineFenced]):
         return ("machine.get", "policy.get", "policy.create", "policy.delete", "machine.set_ports")
 
     def observe(self, cloud: FakeCloud, resource: Resource) -> MachineFenced:
-        machine = cloud.read("machine.get", "machine.get", id=resource.id)
+        machine = cloud.machine(resource)
         held = cloud.read("policy.get", "policy.get", uid=machine.uid)
-        return MachineFenced(policy="fence" if held else None, ports=machine.ports, uid=machine.uid, busy=machine.busy)
+        return MachineFenced(
+            policy="fence" if held else None,
+            ports=machine.ports,
+            uid=machine.uid,
+            busy=machine.busy,
+            version=machine.version,
+        )
 
     def contained(self, before: MachineFenced) -> MachineFenced:
         return before.model_copy(update={"policy": "fence", "ports": {}})
@@ -42,7 +49,8 @@ class MachineFence(Action[FakeCloud, MachineFenced]):
             cloud.change("policy.create", "policy.create", uid=now.uid)
             raise Pending("the policy is being made")
         if now.ports != target.ports:
-            cloud.change("machine.set_ports", "machine.set_ports", id=resource.id, ports=target.ports)
+            what = {"id": resource.id, "uid": resource.uid, "ports": target.ports, "version": now.version}
+            cloud.change("machine.set_ports", "machine.set_ports", **what)
             if now.policy and not target.policy:
                 raise Pending("the ports are being opened")
         if now.policy and not target.policy:

@@ -32,9 +32,7 @@ class MachineIsolate(Action[FakeCloud, MachineIsolation]):
         return ("machine.get", "policy.get", "policy.create", "policy.delete", "machine.patch_labels")
 
     def observe(self, cloud: FakeCloud, resource: Resource) -> MachineIsolation:
-        machine = cloud.read("machine.get", "machine.get", id=resource.id)
-        if resource.uid not in (None, machine.uid):
-            raise Gone(f"{resource} is gone, another machine has its name")
+        machine = cloud.machine(resource)
         held = cloud.read("policy.get", "policy.get", uid=machine.uid)
         return MachineIsolation(
             labels=machine.labels,
@@ -61,7 +59,7 @@ class MachineIsolate(Action[FakeCloud, MachineIsolation]):
             gone = {key: None for key in now.labels if key not in target.labels}
             # A release overwrites nobody's change; a containment does not wait for whoever is writing.
             patch = {"labels": {**gone, **target.labels}, "version": None if target.policy else now.version}
-            cloud.change("machine.patch_labels", "machine.patch_labels", id=resource.id, **patch)
+            cloud.change("machine.patch_labels", "machine.patch_labels", id=resource.id, uid=now.uid, **patch)
         if now.policy and not target.policy:
             try:
                 cloud.change("policy.delete", "policy.delete", uid=now.uid)

@@ -22,14 +22,14 @@ class MachineStop(OneWay[FakeCloud, MachinePower]):
         return ("machine.get", "machine.stop")
 
     def observe(self, cloud: FakeCloud, resource: Resource) -> MachinePower:
-        return MachinePower(power=cloud.read("machine.get", "machine.get", id=resource.id).power)
+        return MachinePower(power=cloud.machine(resource).power)
 
     def contained(self, before: MachinePower) -> MachinePower:
         return MachinePower(power="stopped")
 
     def apply(self, cloud: FakeCloud, resource: Resource, now: MachinePower, target: MachinePower | Absence) -> None:
         if now != target:
-            cloud.change("machine.stop", "machine.stop", id=resource.id)
+            cloud.change("machine.stop", "machine.stop", id=resource.id, uid=resource.uid)
 
     def caveats(self, before: MachinePower) -> tuple[Caveat, ...]:
         return (Caveat(id="memory-lost", text="What the machine had in memory is lost."),)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from quarantine.action import Mark
 from quarantine.errors import (
@@ -92,6 +92,16 @@ class Sent:
     mark: Mark | None
 
 
+class Witness(Protocol):
+    """Who is told of changes at the moment they reach the platform. See quarantine.testing.invariants."""
+
+    def sends(self, call: str, mark: Mark | None) -> None:
+        """It reached the platform, and nothing has happened yet."""
+
+    def happens(self, call: str, mark: Mark | None) -> None:
+        """It takes effect now."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """A machine, or that it is gone, and from when on a read shows it."""
@@ -135,16 +145,21 @@ class FakeWorld:
         """Calls that our identity may not make."""
         self.lands_in: str | None = None
         """The account that the credentials really lead to, where it is not the one that was meant."""
+        self.witness: Witness | None = None
+        self.signature_life: timedelta | None = None
+        """A request that arrives longer after it was made is refused, as AWS does; None: however late it is."""
         self._clock = clock
         self._lock = threading.RLock()
+        self._traces: dict[Address, dict[str, Mark | None]] = {}
         self._history: dict[Address, list[Shown]] = {}
         self._policies: dict[Address, Mark | None] = {}
         self._faults: dict[str, deque[Fault | Callable[[], None]]] = defaultdict(deque)
         self._slow: dict[str, timedelta] = {}
         self._operations: dict[str, Operation] = {}
         self._failures: dict[str, deque[ProviderError]] = defaultdict(deque)
-        self._late: list[Callable[[], None]] = []
+        self._late: list[tuple[datetime, Callable[[], None]]] = []
         self._stale_reads = 0
+        self._stale_within: timedelta | None = None
         self._delay = timedelta(0)
         self._numbers = 0
 
@@ -173,6 +188,7 @@ class FakeWorld:
                 peers=peers,
                 version=1,
             )
+            self.remove(name, scope)
             self._history[scope, name] = [Shown(machine, self._clock())]
             return Resource(kind=KIND, id=name, scope=scope, uid=machine.uid)
 
@@ -191,22 +207,39 @@ class FakeWorld:
     def meddle(self, name: str, scope: str = "local", **attributes: Any) -> None:
         """Somebody else changes a machine; nothing of it is in `sent`."""
         with self._lock:
-            self._put(self.machine(name, scope), **attributes)
+            self._put(self.machine(name, scope), None, **attributes)
 
     def remove(self, name: str, scope: str = "local") -> None:
-        """Somebody else deletes a machine."""
+        """Somebody else deletes a machine, and its policy goes with it."""
         with self._lock:
+            self._forget(scope, name)
             self._history[scope, name] = [Shown(None, self._clock())]
+
+    def in_place(self) -> list[Mark]:
+        """Under which marks something was written, a label, a port, a policy, that nobody has overwritten since."""
+        with self._lock:
+            self._go_on()
+            traces = [mark for written in self._traces.values() for mark in written.values()]
+            return [mark for mark in [*traces, *self._policies.values()] if mark is not None]
+
+    def peek(self, call: str, scope: str, arguments: Mapping[str, Any]) -> Any:
+        """What a read would show that is never stale, refused or lost; nobody is told. Raises Gone."""
+        with self._lock:
+            self._go_on()
+            if call == "machine.get":
+                machine = self.machine(arguments["id"], scope)
+                return machine.model_copy(update={"busy": self._busy((scope, machine.id))})
+            return getattr(self, CALLS[call])(scope=scope, mark=None, **arguments)
 
     def fail(self, call: str, *faults: Fault | Callable[[], None]) -> None:
         """The next calls of this name meet these faults, one each. A function is run, and the call goes through."""
         with self._lock:
             self._faults[call].extend(faults)
 
-    def stale(self, reads: int) -> None:
-        """The next reads of machines show the state before the last change."""
+    def stale(self, reads: int, within: timedelta | None = None) -> None:
+        """The next reads of machines show the state before the last change; `within` bounds how long after it."""
         with self._lock:
-            self._stale_reads = reads
+            self._stale_reads, self._stale_within = reads, within
 
     def settle_after(self, delay: timedelta) -> None:
         """From now on, what a change makes shows only after this time."""
@@ -233,11 +266,23 @@ class FakeWorld:
             return list(self._operations)
 
     def arrive(self) -> None:
-        """Every change that was late happens now."""
+        """Every change that was late happens now, if the platform still takes it."""
         with self._lock:
             late, self._late = self._late, []
-            for effect in late:
-                effect()
+            for made, effect in late:
+                if self._still_signed(made):
+                    effect()
+
+    def calm(self) -> None:
+        """Nothing goes wrong or takes its time any more; what was late is lost."""
+        with self._lock:
+            self.finish()
+            self._slow.clear()
+            self._faults.clear()
+            self._failures.clear()
+            self._late.clear()
+            self.denied.clear()
+            self._stale_reads = 0
 
     @property
     def unmet(self) -> dict[str, int]:
@@ -255,7 +300,12 @@ class FakeWorld:
                 self.asked.append(name)
             else:
                 self.sent.append(Sent(name, dict(arguments), mark))
+                if self.witness is not None:
+                    self.witness.sends(name, mark)
+            made = self._clock()
             fault = self._meet(name)
+            if not self._still_signed(made):
+                raise Transient(f"{name}: the request has expired")
             if name in self.denied or fault is Fault.DENY:
                 raise Denied(f"{name}: our identity has no right to it")
             if fault in _REFUSES:
@@ -265,7 +315,7 @@ class FakeWorld:
             if fault is Fault.LOSE_REQUEST:
                 raise Unknown(f"{name}: no answer")
             if fault is Fault.ARRIVE_LATE:
-                self._late.append(lambda: self._arrive(name, scope, arguments, mark))
+                self._late.append((made, lambda: self._arrive(name, scope, arguments, mark)))
                 raise Unknown(f"{name}: no answer")
             answer = self._carry_out(name, scope, arguments, mark)
             if fault is Fault.DIE_AFTER:
@@ -281,16 +331,25 @@ class FakeWorld:
         if self._busy(address):
             raise Conflict(f"{address[1]} is busy with another operation")
         if name not in self._slow:
-            return getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+            return self._effect(name, scope, arguments, mark)
         failure = self._failures[name].popleft() if self._failures[name] else None
         begun = Begun(self._request(), f"operation-{self._number()}")
         self._operations[begun.operation] = Operation(
             ends=self._clock() + self._slow[name],
             address=address,
-            effect=lambda: getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments),
+            effect=lambda: self._effect(name, scope, arguments, mark),
             failure=failure,
         )
         return begun
+
+    def _effect(self, name: str, scope: str, arguments: Mapping[str, Any], mark: Mark | None) -> Any:
+        answer = getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+        if self.witness is not None:
+            self.witness.happens(name, mark)
+        return answer
+
+    def _still_signed(self, made: datetime) -> bool:
+        return self.signature_life is None or self._clock() - made <= self.signature_life
 
     def _go_on(self) -> None:
         """What operations have come to their end by now happens."""
@@ -327,7 +386,7 @@ class FakeWorld:
 
     def _arrive(self, name: str, scope: str, arguments: Mapping[str, Any], mark: Mark | None) -> None:
         try:
-            getattr(self, CALLS[name])(scope=scope, mark=mark, **arguments)
+            self._carry_out(name, scope, arguments, mark)
         except ProviderError:
             return  # too late: it fails at the platform, and nobody is there to hear it
 
@@ -339,7 +398,8 @@ class FakeWorld:
         shown = [state for state in history if state.since <= self._clock()] or history[:1]
         if self._stale_reads > 0 and len(history) > 1:
             self._stale_reads -= 1
-            shown = history[-2:-1]
+            if self._stale_within is None or self._clock() - history[-1].since < self._stale_within:
+                shown = history[-2:-1]
         machine = _there(shown[-1].machine if shown else None, scope, id)
         return machine.model_copy(update={"busy": self._busy((scope, id))})
 
@@ -372,29 +432,57 @@ class FakeWorld:
         id: str,  # noqa: A002
         labels: Mapping[str, str | None],
         version: int | None = None,
+        uid: str | None = None,
     ) -> str:
         """A label that is None goes. With `version`, only if the machine still has it."""
-        machine = self.machine(id, scope)
-        if version is not None and version != machine.version:
-            raise Conflict(f"{id} has version {machine.version}, not {version}")
+        machine = self._the(id, scope, uid, version)
         merged = {**machine.labels, **labels}
-        return self._put(machine, labels={key: value for key, value in merged.items() if value is not None})
+        return self._put(machine, mark, labels={key: value for key, value in merged.items() if value is not None})
 
-    def _set_ports(self, scope: str, mark: Mark | None, id: str, ports: Mapping[str, str]) -> str:  # noqa: A002
-        return self._put(self.machine(id, scope), ports=dict(ports))
+    def _set_ports(
+        self,
+        scope: str,
+        mark: Mark | None,
+        id: str,  # noqa: A002
+        ports: Mapping[str, str],
+        version: int | None = None,
+        uid: str | None = None,
+    ) -> str:
+        """All of them at once. With `version`, only if the machine still has it."""
+        return self._put(self._the(id, scope, uid, version), mark, ports=dict(ports))
 
-    def _stop(self, scope: str, mark: Mark | None, id: str) -> str:  # noqa: A002
-        return self._put(self.machine(id, scope), power="stopped")
+    def _stop(self, scope: str, mark: Mark | None, id: str, uid: str | None = None) -> str:  # noqa: A002
+        return self._put(self._the(id, scope, uid), mark, power="stopped")
 
-    def _delete(self, scope: str, mark: Mark | None, id: str) -> str:  # noqa: A002
-        self.machine(id, scope)
+    def _delete(self, scope: str, mark: Mark | None, id: str, uid: str | None = None) -> str:  # noqa: A002
+        self._the(id, scope, uid)
+        self._forget(scope, id)
         self._history[scope, id].append(Shown(None, self._clock() + self._delay))
         return self._request()
 
-    def _put(self, machine: Machine, **attributes: Any) -> str:
+    def _the(self, name: str, scope: str, uid: str | None, version: int | None = None) -> Machine:
+        """The machine of this name, if it is also the one with this uid and version."""
+        machine = self.machine(name, scope)
+        if uid not in (None, machine.uid):
+            raise Gone(f"{name} has the uid {machine.uid}, not {uid}")
+        if version not in (None, machine.version):
+            raise Conflict(f"{name} has version {machine.version}, not {version}")
+        return machine
+
+    def _put(self, machine: Machine, mark: Mark | None, **attributes: Any) -> str:
         after = Machine.model_validate({**machine.model_dump(), **attributes, "version": machine.version + 1})
         self._history[machine.scope, machine.id].append(Shown(after, self._clock() + self._delay))
+        written = self._traces.setdefault((machine.scope, machine.id), {})
+        was, is_now = _values(machine), _values(after)
+        written.update({what: mark for what in {*was, *is_now} if was.get(what) != is_now.get(what)})
         return self._request()
+
+    def _forget(self, scope: str, name: str) -> None:
+        """What was written to a machine goes with it."""
+        self._traces.pop((scope, name), None)
+        last = self._history.get((scope, name), [Shown(None, self._clock())])[-1].machine
+        if last is not None:
+            self._policies.pop((scope, last.uid), None)
 
     def _request(self) -> str:
         return f"request-{self._number()}"
@@ -423,6 +511,12 @@ CALLS: Final[Mapping[str, str]] = {
 READS: Final = frozenset(
     {"identity.get", "machine.get", "machine.list", "machine.read_memory", "operation.get", "policy.get"}
 )
+
+
+def _values(machine: Machine) -> dict[str, str]:
+    """Every value that can be written, each by itself."""
+    labels = {f"label {key}": value for key, value in machine.labels.items()}
+    return {**labels, **{f"port {port}": source for port, source in machine.ports.items()}, "power": machine.power}
 
 
 def _there(machine: Machine | None, scope: str, name: str) -> Machine:
