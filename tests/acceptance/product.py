@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,6 +109,20 @@ class Product:
         """kill -9."""
         assert self._server is not None
         self._server.stop(signal.SIGKILL)
+
+    def release_later(self, case_id: str, span: timedelta) -> Case:
+        """Release what waits until no lost request can arrive any more; then `span` is over, and it is given back."""
+        self.say("case", "release", case_id, "--no-wait")
+        until(lambda: "may arrive until" in self.last_word(case_id), seconds=30)
+        assert self.store.load(case_id).status is Status.RELEASING, "nothing is undone before"
+        self.kill()
+        words = [str(self.config), case_id, str(span.total_seconds())]
+        subprocess.run([sys.executable, "-m", "tests.acceptance.later", *words], env=self._environment, check=True)
+        return self.store.load(case_id)
+
+    def last_word(self, case_id: str) -> str:
+        """The sentence of the last event."""
+        return str(getattr(self.store.history(case_id)[-1].event, "sentence", ""))
 
     @property
     def pid(self) -> int:

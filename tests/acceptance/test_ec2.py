@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from quarantine.case import Case, Outcome, Reason, Status
+from quarantine_aws.cloud import SIGNATURE
 from tests.acceptance.conftest import SCOPE, Aws
 from tests.acceptance.product import Product
 from tests.acceptance.test_kill import changes
@@ -289,6 +290,6 @@ def test_killed_between_two_changes_of_the_containment(
     done = [call.operation for call in changes(aws.proxy)]
     assert done.count("CreateSecurityGroup") == 1, "there is one group, and it was made once"
     assert done.count("ModifyNetworkInterfaceAttribute") == 2 and done.count("PutRolePolicy") == 1
-    released(product, case)
+    assert product.release_later(case.id, SIGNATURE).outcome is Outcome.RELEASED
     assert vpc.image(instance, ROLE) == before
     product.assert_whole()

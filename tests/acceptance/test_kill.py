@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from quarantine.case import Outcome, Status
+from quarantine_aws.cloud import S3_SIGNATURE
 from tests.acceptance.conftest import CLOSED, Aws, Cluster
 from tests.acceptance.product import Product, asff, falco
 from tests.testbed.aws import ACCOUNT
@@ -45,8 +46,7 @@ def test_killed_while_the_bucket_is_being_closed(aws: Aws, on_aws: Start, after_
     assert expected in product.types(case.id)
     assert len(changes(aws.proxy)) == 1, "the effect happened once"
 
-    product.say("case", "release", case.id, "--no-wait")
-    product.wait(case.id, Status.CLOSED, seconds=60)
+    assert product.release_later(case.id, S3_SIGNATURE).outcome is Outcome.RELEASED
     assert aws.image(bucket) == before
     product.assert_whole()
 
