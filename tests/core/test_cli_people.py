@@ -84,7 +84,7 @@ class Terminal:
         try:
             while piece := os.read(ours, 65536):
                 shown += piece
-                asks = b"[y/N]" in shown or b"type " in shown.split(b"cannot be undone. To do it,")[-1]
+                asks = b"Do exactly this?" in shown or b"This cannot be undone. To do it," in shown
                 if waiting and asks and shown.rstrip().endswith(b":"):
                     os.write(ours, waiting)
                     waiting = b""

@@ -267,6 +267,7 @@ def test_two_storms_on_one_day_are_two_pages_and_sources_do_not_hide_each_other(
         for case in [bench.open(bench.machine(f"{prefix}{n}"), "isolate", by) for n in range(4)]:
             bench.settle(case)
 
+    bench.clock.turn(timedelta(minutes=30))
     storm("a", "source:detector")
     storm("b", "source:another")
     assert kinds(bench) == ["storm", "storm"]
