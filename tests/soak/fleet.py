@@ -52,7 +52,7 @@ class Counts:
     contained: int = 0
     released: int = 0
     waiting_for_silence: int = 0
-    """Releases that wait until no request of a frozen worker can arrive any more."""
+    """Releases that wait until a request that was never answered cannot arrive any more."""
     kills: int = 0
     freezes: int = 0
     crashes: int = 0
@@ -305,8 +305,8 @@ def stands_still(pid: int) -> bool:
 
 
 def waits_for_silence(case: Case) -> bool:
-    """Is a release put off until no request of a frozen worker can arrive any more? That is longer than a test."""
-    return case.status is Status.RELEASING and any("fell silent" in step.paused for step in case.steps.values())
+    """Is a release put off until no request without an answer can arrive any more? That is longer than a test."""
+    return case.status is Status.RELEASING and any("may arrive until" in step.paused for step in case.steps.values())
 
 
 def tells_of_a_late_effect(case: Case) -> bool:
