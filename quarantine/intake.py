@@ -129,7 +129,7 @@ class Intake:
         after = "" if last is None else last.id
         opened = Opened(finding=finding, playbook=chosen.name, playbook_digest=chosen.digest, after=after)
         try:
-            case = self._store.open(opened, by=by, at=self._clock())
+            case = self._store.open(opened, by=by, at=self._clock(), linked=after)
         except Moved:
             live = self._store.live(finding, chosen.name)
             if live is None:

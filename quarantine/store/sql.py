@@ -285,8 +285,12 @@ class Store:
 
     # -- cases and events ------------------------------------------------------------------------------------
 
-    def open(self, opened: Opened, by: str, at: datetime) -> Case:
-        """A new case, due at once. Raises Moved if a live case of this resource and playbook is there already."""
+    def open(self, opened: Opened, by: str, at: datetime, linked: str | None = None) -> Case:
+        """A new case, due at once. Raises Moved if a live case of this resource and playbook is there already.
+
+        With `linked`, the case that the finding was linked to when it was looked at, or empty for none: Moved too if
+        that is another one by now.
+        """
         finding = opened.finding
         case = fold([Recorded(case=f"c-{uuid.uuid4().hex[:12]}", seq=1, at=at, by=by, event=opened)])
         sealed = seal(Recorded(case=case.id, seq=1, at=at, by=by, event=opened), START)
@@ -305,6 +309,9 @@ class Store:
                 )
             except IntegrityError as error:
                 raise Moved(f"{case.resource} already has a live case of {case.playbook}") from error
+            # After the insert: whoever else opens one for this resource and playbook waits for us, or is seen here.
+            if linked is not None and (_linked(connection, finding) or "") != linked:
+                raise Moved(f"the finding about {case.resource} was linked to another case meanwhile")
             _insert_event(connection, sealed, opened.type)
             self._remember(connection, finding, case.id, at)
             self._hints.give(connection, case.id)
@@ -411,9 +418,8 @@ class Store:
 
     def last_case(self, finding: Finding) -> Case | None:
         """The case that this very finding was last linked to."""
-        query = select(schema.findings.c.case_id).where(schema.findings.c.sha256 == _sha256(finding.key))
         with self._read() as connection:
-            case_id = connection.execute(query).scalar()
+            case_id = _linked(connection, finding)
         return None if case_id is None else self.load(case_id)
 
     def chains(self) -> Iterator[tuple[str, int, str, list[Sealed]]]:
@@ -899,6 +905,11 @@ def _live_key(identity: str, playbook: str) -> str:
 
 def _sha256(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
+
+
+def _linked(connection: Connection, finding: Finding) -> str | None:
+    query = select(schema.findings.c.case_id).where(schema.findings.c.sha256 == _sha256(finding.key))
+    return connection.execute(query).scalar()
 
 
 def _insert_event(connection: Connection, sealed: Sealed, kind: str) -> None:

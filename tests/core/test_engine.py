@@ -12,6 +12,7 @@ from quarantine.case import Case, Intended, OperationFailed, Outcome, Reason, St
 from quarantine.config import Approvals, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Misused
 from quarantine.intake import Fate
+from quarantine.model import Resource
 from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
@@ -691,6 +692,26 @@ def test_a_request_that_was_never_answered_is_waited_for_before_the_undo(
     assert bench.clock() - case.updated_at >= timedelta(minutes=5, seconds=30)
 
 
+def test_what_stopped_with_a_request_unanswered_waits_before_the_undo_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sent it again: somebody else's change stopped the case, and a person releases it at once."""
+    monkeypatch.setattr(MachineIsolate, "late_within", timedelta(minutes=5, seconds=30))
+    resource = bench.machine()
+    bench.world.fail("policy.create", lambda: bench.world.meddle("web", labels={"somebody": "else"}))
+    bench.world.fail("machine.patch_labels", Fault.ARRIVE_LATE)
+    case = bench.settle(bench.open(resource, "isolate"))
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.UNKNOWN)
+    bench.desk.release(case.id, "local:ann")
+    assert bench.advance(case).status is Status.RELEASING
+    assert bench.changes() == ["policy.create", "machine.patch_labels"], "nothing is undone yet"
+    bench.clock.turn(timedelta(minutes=5))
+    bench.world.arrive()
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    assert bench.world.machine("web").labels == {"app": "shop", "tier": "front", "somebody": "else"}
+    assert bench.world.policies() == {}
+
+
 @pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, None])
 def test_an_old_read_is_not_taken_for_what_somebody_else_made_of_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: Fault | None
@@ -916,6 +937,30 @@ def test_an_old_sighting_does_not_overrule_a_release(bench: Bench) -> None:
     again = bench.intake.link(case.finding.model_copy(update={"seen_at": bench.clock()}), "source:detector")
     assert again.fate is Fate.LINKED and again.case is not None
     assert bench.store.load(again.case).after == case.id
+
+
+def test_who_slept_between_the_look_and_the_opening_looks_again(bench: Bench) -> None:
+    """Another worker opens, contains and releases meanwhile: the old sighting does not overrule that."""
+    resource = bench.machine()
+
+    def be_overtaken(place: str) -> None:
+        if place == "before commit of open":
+            bench.failpoint = lambda _: None
+            case = contained_close(bench, resource)
+            bench.desk.release(case.id, "local:ann")
+            assert bench.settle(case).outcome is Outcome.RELEASED
+
+    bench.failpoint = be_overtaken
+    late = bench.open(resource, "close")
+    assert late.outcome is Outcome.RELEASED, "it is answered with the case of the other one"
+    assert len(bench.store.lines()) == 1
+    assert bench.changes() == ["machine.set_ports", "machine.set_ports"]
+
+
+def contained_close(bench: Bench, resource: Resource) -> Case:
+    case = bench.settle(bench.open(resource, "close"))
+    assert case.status is Status.CONTAINED
+    return case
 
 
 def test_a_false_positive_sticks(bench: Bench) -> None:
