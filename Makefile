@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN     = .venv/bin
 READY   = .venv/.ready
+# Half of the tests wait for a server most of the time.
+JOBS   ?= 2
 COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes \
           --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 
@@ -33,8 +35,8 @@ run: $(READY)  ## start the server with config.yaml
 	@[ -f config.yaml ] || { cp config.example.yaml config.yaml && echo "Wrote config.yaml, a copy of config.example.yaml: yours to edit."; }
 	@$(BIN)/quarantine serve --config config.yaml
 
-test: $(READY)  ## run the tests; ARGS="-k lock" picks some
-	@$(BIN)/pytest $(ARGS)
+test: $(READY)  ## run the tests, two files at a time; ARGS="-k lock" picks some, JOBS=0 runs one after the other
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 soak: $(READY)  ## the long tests: every mutant, kill -9, frozen servers; SEED=1 repeats, ARGS="-k frozen" picks
 	@$(BIN)/pytest -m soak -s $(ARGS)

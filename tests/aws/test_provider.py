@@ -193,7 +193,7 @@ def test_the_doctor_sees_that_credentials_lead_into_another_account(aws: FaultPr
     assert "role_arn" in check.fix
 
 
-@pytest.mark.parametrize("host", [f"127.0.0.1:{free_port()}", "nowhere.invalid"])
+@pytest.mark.parametrize("host", [f"127.0.0.1:{free_port()}", "nowhere.invalid"], ids=["closed port", "no such name"])
 def test_the_doctor_sees_that_nothing_answers(host: str) -> None:
     (check,) = provider(f"http://{host}").doctor()
     assert check.verdict is Verdict.FAIL

@@ -281,7 +281,7 @@ def test_a_kubeconfig_that_says_nothing_is_unreachable(text: str | None, tmp_pat
 # --- what changes something ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", [GET, *REVIEWS])
+@pytest.mark.parametrize("call", [GET, *sorted(REVIEWS)])
 def test_gets_and_reviews_are_reads(call: str, cloud: KubernetesCloud) -> None:
     assert cloud.reads(call)
 
