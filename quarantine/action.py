@@ -246,7 +246,7 @@ class Action(_Step, Generic[C, S]):
     def ours(self, before: S, now: S) -> bool:
         """Pure: is every managed value at before, at target, or at a value that only this action writes?"""
         target = self.contained(before)
-        return target is not GONE and between(before, target, now)
+        return between(before, before if isinstance(target, Absence) else target, now)
 
     def refusal(self, before: S) -> Refusal | None:
         """Pure: why this cannot or must not work here, and what would."""

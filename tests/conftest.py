@@ -80,7 +80,7 @@ def seed(record_property: Callable[[str, object], None]) -> int:
     return number
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tell(request: pytest.FixtureRequest) -> Tell:
     """Says something that stands at the end of the run, whether the test fails or not."""
     told = request.config.stash.setdefault(_TOLD, [])

@@ -103,7 +103,7 @@ def test_a_life_unharmed(bench: AzureBench, put_style: Style, delete_style: Styl
 
 
 def places(arm: Arm, folder: Path) -> list[str]:
-    counting = Deaths(None)
+    counting = Deaths()
     bench = AzureBench(folder, arm)
     life(bench, counting)
     bench.store.close()

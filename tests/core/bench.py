@@ -21,8 +21,10 @@ from quarantine.playbook import Approval, Match, Playbook, Shelf, Step
 from quarantine.registry import Registry
 from quarantine.store.notices import Channels
 from quarantine.store.sql import LOG_ONLY, Store
+from quarantine.testing.fake.cloud import Truth
 from quarantine.testing.fake.provider import FakeProvider, FakeSettings
 from quarantine.testing.fake.world import EVERYONE, FakeWorld
+from quarantine.testing.witness import Witness
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 
@@ -91,6 +93,15 @@ class Bench:
         self.intake = Intake(self.store, self.registry, Matcher(PLAYBOOKS), {}, self.clock)
         self.evidence = EvidenceStore(self.folder / "evidence")
         self.planner = Planner(self.registry, self.shelf, self.settings, self.store)
+        self.witness = Witness(
+            self.store,
+            self.registry,
+            self.settings,
+            truth=lambda resource: Truth(self.world, resource.scope),
+            in_place=self.world.in_place,
+            clock=self.clock,
+        )
+        self.world.witness = self.witness
         self.workers = 0
         self.engine = self.worker()
 

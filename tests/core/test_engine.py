@@ -127,6 +127,15 @@ def test_a_deleted_machine_verifies_as_gone(bench: Bench) -> None:
     assert bench.settle(case).outcome is Outcome.ONE_WAY_DONE
 
 
+@pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, Fault.LOSE_ANSWER])
+def test_a_lost_message_of_a_deletion_is_looked_up_and_it_is_deleted(bench: Bench, fault: Fault) -> None:
+    case = bench.settle(bench.open(bench.machine(), "delete"))
+    bench.desk.approve(case.id, "local:ann")
+    bench.world.fail("machine.delete", fault)
+    assert bench.settle(case).outcome is Outcome.ONE_WAY_DONE, (case.reason, case.sentence)
+    assert bench.world.names() == []
+
+
 def test_an_approval_is_void_when_the_resource_changes(bench_of: MakeBench) -> None:
     bench = bench_of(mode=Mode.ASK)
     case = bench.settle(bench.open(bench.machine(), "isolate"))

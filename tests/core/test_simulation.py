@@ -8,14 +8,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,7 +31,6 @@ from quarantine.case import Case, Opened, Outcome, Status
 from quarantine.config import Approvals, Breaker, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Gone, Misused, Moved, QuarantineError
 from quarantine.model import Finding, Resource, Severity
-from quarantine.testing.fake.cloud import Truth
 from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_delete import MachineDelete
 from quarantine.testing.fake.machine_fence import MachineFence
@@ -38,7 +38,7 @@ from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.machine_stop import MachineStop
 from quarantine.testing.fake.world import EVERYONE, KIND, Died, Fault
 from quarantine.testing.invariants import check, i19_changes_nothing, i20_recovery_is_idempotent, rests
-from quarantine.testing.witness import Witness
+from tests.conftest import Tell
 from tests.core.bench import PLAYBOOKS, Bench
 from tests.core.bench import settings as settings_of
 
@@ -85,11 +85,6 @@ controls = st.one_of(
 )
 
 
-from collections import Counter
-
-STATS = Counter()
-
-
 class Game(RuleBasedStateMachine):
     """One installation with three workers, and everybody who may get in its way."""
 
@@ -121,15 +116,7 @@ class Game(RuleBasedStateMachine):
         )
         self.world, self.store, self.clock = self.bench.world, self.bench.store, self.bench.clock
         self.world.signature_life = SIGNATURE_LIFE
-        self.witness = Witness(
-            self.store,
-            self.bench.registry,
-            self.bench.settings,
-            truth=lambda resource: Truth(self.world, resource.scope),
-            in_place=self.world.in_place,
-            clock=self.clock,
-        )
-        self.world.witness = self.witness
+        self.witness = self.bench.witness
         for name in MACHINES:
             self.add(name)
         self.engines = [self.bench.engine, self.bench.worker(), self.bench.worker()]
@@ -169,7 +156,7 @@ class Game(RuleBasedStateMachine):
 
     @rule(places=st.integers(0, 25), worker=workers)
     def die_soon(self, places: int, worker: int) -> None:
-        """Whoever passes so many places more dies; one that died before is started anew, and takes back what it held."""
+        """Who passes so many places more dies; one that died before is started anew and takes back what it held."""
         with self.mortal():
             self.store.free_all(f"worker-{worker + 1}")
         self.alive = places
@@ -265,13 +252,6 @@ class Game(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def come_to_an_end(self) -> None:
-        STATS.update(r.event.type for l in self.lines() for r in self.witness.history(l))
-        STATS.update(
-            "S " + str(self.store.load(l).status) + " " + str(self.store.load(l).outcome or self.store.load(l).reason)
-            for l in self.lines()
-        )
-        STATS["games"] += 1
-        STATS["effects"] += len(self.witness.effects)
         """Nothing goes wrong any more: then nothing is stuck, and everything can be undone."""
         self.alive = None
         self.world.calm()
@@ -424,20 +404,29 @@ def slow_and_forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-COMMON: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-    "phases": (
-        Phase.explicit,
-        Phase.reuse,
-        Phase.generate,
-        *([Phase.shrink] if os.environ.get("SHRINK", "1") == "1" else []),
-    ),
-    "print_blob": True,
-}
+def play(games: int, steps: int, **more: Any) -> None:
+    run_state_machine_as_test(
+        Game,
+        settings=settings(
+            max_examples=games,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+            **more,
+        ),
+    )
 
 
 def test_nothing_breaks_in_a_few_games() -> None:
-    games = int(os.environ.get("GAMES", "40"))
-    run_state_machine_as_test(Game, settings=settings(max_examples=games, stateful_step_count=40, **COMMON))
-    print(STATS)
+    """The same ones every time; `make soak` plays others."""
+    play(games=30, steps=40, derandomize=True, database=None)
+
+
+@pytest.mark.soak
+def test_nothing_breaks_in_many_games(seed: int, tell: Tell) -> None:
+    """As many as GAMES says, 1500 by default: about half an hour. SEED plays the same ones again."""
+    games = int(os.environ.get("GAMES", "1500"))
+    hypothesis.seed(seed)(Game)
+    play(games=games, steps=60)
+    tell(f"simulation: {games} games, SEED={seed}")

@@ -198,6 +198,11 @@ class FakeWorld:
             self._go_on()
             return _there(self._history.get((scope, name), [Shown(None, self._clock())])[-1].machine, scope, name)
 
+    def names(self, scope: str = "local") -> list[str]:
+        """Of the machines that there are."""
+        with self._lock:
+            return [machine.id for machine in self._list(scope, None)]
+
     def policies(self) -> dict[Address, Mark | None]:
         """(scope, uid of the machine) -> the mark that its policy carries."""
         with self._lock:
