@@ -18,7 +18,7 @@ from quarantine.errors import (
     Unsupported,
 )
 from quarantine.testing.contract import CountingGate, Setting
-from quarantine.testing.fake.cloud import FakeCloud
+from quarantine.testing.fake.cloud import FakeCloud, Truth
 from quarantine.testing.fake.machine_close import MachineClose, MachinePorts
 from quarantine.testing.fake.world import CALLS, READS, Died, FakeWorld, Fault
 from tests.core.builders import Clock
@@ -202,3 +202,65 @@ def test_reads_change_nothing(world: FakeWorld, call: str) -> None:
 def test_every_error_of_the_world_is_one_of_ours() -> None:
     for error in (Conflict, Denied, Gone, Throttled, Unknown, Unreachable, Unsupported):
         assert issubclass(error, ProviderError)
+
+
+# -- what the simulation needs ---------------------------------------------------------------------------------------
+
+
+def test_an_old_read_is_possible_only_for_a_while(setting: Setting, world: FakeWorld, clock: Clock) -> None:
+    close(setting)
+    world.stale(2, timedelta(seconds=10))
+    assert shown(setting) == OPEN
+    clock.pass_by(timedelta(seconds=10))
+    assert shown(setting) == SHUT
+
+
+def test_a_late_request_is_refused_when_its_signature_has_run_out(
+    setting: Setting, world: FakeWorld, clock: Clock
+) -> None:
+    world.signature_life = timedelta(minutes=5)
+    for late, ports in ((timedelta(minutes=5, seconds=1), OPEN), (timedelta(minutes=5), SHUT)):
+        world.fail("machine.set_ports", Fault.ARRIVE_LATE)
+        with pytest.raises(Unknown):
+            close(setting)
+        clock.pass_by(late)
+        world.arrive()
+        assert world.machine("web-1").ports == ports
+
+
+def test_who_sleeps_too_long_after_signing_is_refused(setting: Setting, world: FakeWorld, clock: Clock) -> None:
+    world.signature_life = timedelta(minutes=5)
+    world.fail("machine.set_ports", lambda: clock.pass_by(timedelta(minutes=6)))
+    with pytest.raises(Transient, match="expired"):
+        close(setting)
+    assert world.machine("web-1").ports == OPEN
+
+
+def test_another_machine_of_the_same_name_is_not_meant(setting: Setting, world: FakeWorld) -> None:
+    world.add("web-1", ports=OPEN)
+    assert setting.observe() is GONE
+    with pytest.raises(Gone, match="uid"):
+        world.call("machine.set_ports", "local", {"id": "web-1", "uid": setting.resource.uid, "ports": SHUT}, MARK)
+
+
+def test_what_was_written_is_known_until_somebody_writes_over_it(setting: Setting, world: FakeWorld) -> None:
+    assert world.in_place() == []
+    close(setting)
+    assert set(world.in_place()) == {MARK}
+    world.meddle("web-1", ports=OPEN)
+    assert world.in_place() == []
+    close(setting)
+    world.remove("web-1")
+    assert world.in_place() == [], "it went with the machine"
+
+
+def test_the_truth_is_neither_old_nor_refused_nor_counted(setting: Setting, world: FakeWorld) -> None:
+    close(setting)
+    world.stale(5)
+    world.denied.add("machine.get")
+    asked = len(world.asked)
+    shows = MachineClose().observe(Truth(world), setting.resource)
+    assert shows.ports == SHUT
+    assert len(world.asked) == asked
+    world.calm()
+    assert shown(setting) == SHUT
