@@ -79,12 +79,12 @@ class Intake:
         """
         worked = False
         while not stopping():
-            with self._store.settling() as ours:
-                while ours and not stopping() and (deliveries := self._store.waiting()):
-                    for delivery in deliveries:
-                        self.settle(delivery)
-                    worked = True
-            if not ours or not self._store.waiting(limit=1):
+            with self._store.settling() as ours:  # for one batch: whoever is silent for long loses it
+                deliveries = self._store.waiting() if ours else []
+                for delivery in deliveries:
+                    self.settle(delivery)
+            worked = worked or bool(deliveries)
+            if not deliveries and not (ours and self._store.waiting(limit=1)):
                 break
         return worked
 

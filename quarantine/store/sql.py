@@ -8,7 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -599,7 +599,8 @@ class Store:
     def settling(self) -> Iterator[bool]:
         """Whoever has this looks at the deliveries, in the order of their arrival; False: somebody else has it.
 
-        It ends with the connection, so it never outlives its process. On SQLite there is one process.
+        It ends with the connection, so it never outlives its process; and after half a minute of silence, so that one
+        that stands still does not hold up the others. On SQLite there is one process.
         """
         if self._sqlite:
             yield True
@@ -608,10 +609,13 @@ class Store:
             if not connection.execute(text("SELECT pg_try_advisory_lock(4867016)")).scalar():
                 yield False
                 return
+            connection.execute(text("SET idle_session_timeout = '30s'"))
             try:
                 yield True
             finally:
-                connection.execute(text("SELECT pg_advisory_unlock(4867016)"))
+                with suppress(OperationalError):  # the server has ended the session, and the lock with it
+                    connection.execute(text("SELECT pg_advisory_unlock(4867016)"))
+                    connection.execute(text("RESET idle_session_timeout"))
 
     def waiting(self, limit: int = 50) -> list[Delivery]:
         """The oldest deliveries that no one has looked at."""
@@ -851,10 +855,26 @@ class Store:
             raise Held("of another worker") from error
 
 
-def patience(url: str) -> dict[str, int]:
-    """When to take a silent PostgreSQL for gone, in libpq's words; what the URL says about it stands."""
+_SERVERS_PATIENCE = {
+    "idle_in_transaction_session_timeout": "15s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""When PostgreSQL takes one of us for gone. Whoever is frozen in the middle of a transaction, or lost its power, holds
+its locks until then: it must be less than the shortest lease, or nobody could take a case over."""
+
+
+def patience(url: str) -> dict[str, int | str]:
+    """When to take a silent PostgreSQL for gone, and when it is to take us for it, in libpq's words.
+
+    What the URL says about one of them stands.
+    """
     seconds = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-    usual = {**seconds, "tcp_user_timeout": 25_000}  # milliseconds; less than the shortest lease
+    options = " ".join(f"-c {name}={value}" for name, value in _SERVERS_PATIENCE.items())
+    # tcp_user_timeout is in milliseconds.
+    usual: dict[str, int | str] = {**seconds, "tcp_user_timeout": 25_000, "options": options}
     return {name: value for name, value in usual.items() if name not in make_url(url).query}
 
 

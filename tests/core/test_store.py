@@ -20,6 +20,7 @@ from quarantine.model import Finding, Resource
 from quarantine.plan import Plan
 from quarantine.store.sql import Also, Delivery, Held, Hold, Spend, Spent, Store
 from tests.core.bench import HandClock
+from tests.testbed.poll import until
 from tests.testbed.postgres import Postgres
 
 MakeStore = Callable[..., Store]
@@ -181,6 +182,27 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_late_worker_is_fenced(store:
     assert store.check(other) > timedelta(0), "a late worker cannot give back what is not its own"
     assert len(store.history(case.id)) == 1
     store.append(case, [planned(case)], "engine", clock(), lease=other)
+
+
+def test_whoever_stands_still_in_a_transaction_holds_up_nobody(postgres: Postgres, clock: HandClock) -> None:
+    """A frozen worker keeps its connection and its locks: PostgreSQL is told to end such a session."""
+    url = postgres.fresh_database()
+    usual, hasty = Store(url, clock), Store(f"{url}?options=-c%20idle_in_transaction_session_timeout%3D200ms", clock)
+    usual.migrate()
+    with usual._engine.connect() as connection:
+        limit = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
+    assert limit == "15s", "less than the shortest lease"
+    case = usual.open(opened(), "source:detector", clock())
+    frozen = hasty._engine.connect()
+    frozen.execute(text("SELECT * FROM cases FOR UPDATE"))
+    assert usual.claim("other", SPAN, case.id) is None
+    until(lambda: usual.claim("other", SPAN, case.id), seconds=20)
+    with pytest.raises(DatabaseError):
+        frozen.execute(text("SELECT 1"))
+    frozen.close()
+    for store in (usual, hasty):
+        store.close()
+    postgres.drop_database(url)
 
 
 def test_a_renewed_lease_lasts_longer_and_a_freed_one_is_free(store: Store, clock: HandClock) -> None:
