@@ -448,7 +448,7 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     ReleaseRequested: Status.RELEASING,
     ReleaseIntended: frozenset({Status.RELEASING}),
     Released: frozenset({Status.RELEASING}),
-    TakenOver: _ACTING,
+    TakenOver: _ACTING | {Status.NEEDS_HUMAN},  # a worker may die between its last word and giving the case back
     EffectArrivedLate: frozenset(Status),
     Halted: Status.NEEDS_HUMAN,
     Closed: Status.CLOSED,
@@ -635,7 +635,9 @@ class Case(Value):
     @property
     def in_flight(self) -> bool:
         """May a call be on its way to a provider?"""
-        return any(progress.stage in _OPEN_AGAIN.values() for progress in self.steps.values())
+        return self.status is not Status.CLOSED and any(
+            progress.stage in _OPEN_AGAIN.values() for progress in self.steps.values()
+        )
 
     @property
     def touched(self) -> bool:

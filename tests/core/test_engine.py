@@ -721,6 +721,31 @@ def test_what_stopped_with_a_request_unanswered_waits_before_the_undo_too(
     assert bench.world.policies() == {}
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_dies_after_the_last_word_leaves_a_case_that_others_can_open(bench: Bench, closed: bool) -> None:
+    """It needs a person, its lease was never given back, and somebody asks for it by its id."""
+    case = bench.open(bench.machine(), "isolate")
+    bench.world.fail("policy.create", Fault.DENY)
+
+    def die_there(place: str) -> None:
+        if place == "before commit of free":
+            bench.failpoint = lambda _: None
+            raise Died(place)
+
+    bench.failpoint = die_there
+    with pytest.raises(Died):
+        bench.advance(case)
+    if closed:
+        bench.desk.handled(case.id, "local:ann")
+    bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
+    moved = bench.worker().advance(case.id)
+    assert moved is not None and moved.status is (Status.CLOSED if closed else Status.NEEDS_HUMAN)
+    assert ("taken_over" in bench.types(case)) is not closed
+    if not closed:
+        bench.desk.retry(case.id, "local:ann")
+        assert bench.settle(case).status is Status.CONTAINED
+
+
 @pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, None])
 def test_an_old_read_is_not_taken_for_what_somebody_else_made_of_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: Fault | None

@@ -92,6 +92,7 @@ class Game(RuleBasedStateMachine):
         super().__init__()
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        self.order: list[str] = []
         self.alive: int | None = None
         """How many more places a worker passes before it dies; None while nobody is to die."""
 
@@ -150,9 +151,10 @@ class Game(RuleBasedStateMachine):
     def time_passes(self, worker: int, span: timedelta) -> None:
         """And a worker carries on what has become due."""
         self.clock.turn(span)
-        with self.mortal():
-            while (lease := self.store.claim(f"worker-{worker + 1}", self.bench.settings.worker.lease)) is not None:
-                self.engines[worker].carry(lease)
+        for case in self.lines():
+            due = self.store.due(case)
+            if due is not None and due <= self.clock():
+                self.carry(worker, case)
 
     @rule(places=st.integers(0, 25), worker=workers)
     def die_soon(self, places: int, worker: int) -> None:
@@ -357,11 +359,14 @@ class Game(RuleBasedStateMachine):
             self.bench.planner.draft(self.bench.shelf.find(playbook), resource)
 
     def lines(self) -> list[str]:
-        return [line.id for line in self.store.lines()]
+        """Every case, in the order in which they came up: their ids are random, and a game can be played again."""
+        self.order += sorted({line.id for line in self.store.lines(limit=1000)} - set(self.order))
+        return list(self.order)
 
     def nth(self, number: int) -> str:
+        """The newest is the first."""
         lines = self.lines()
-        return lines[number % len(lines)]
+        return lines[-1 - number % len(lines)]
 
     def add(self, name: str) -> Resource:
         peers = tuple(other for other in MACHINES[:2] if other != name)
