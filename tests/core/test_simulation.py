@@ -425,7 +425,7 @@ def play(games: int, steps: int, **more: Any) -> None:
 
 def test_nothing_breaks_in_a_few_games() -> None:
     """The same ones every time; `make soak` plays others."""
-    play(games=30, steps=40, derandomize=True, database=None)
+    play(games=50, steps=40, derandomize=True, database=None)
 
 
 @pytest.mark.soak
