@@ -351,6 +351,8 @@ class Engine:
         what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
         again = f", after it was put right {times} times" if times else ""
         sentence = f"somebody changed {what} of {step.resource} while it was held{again}"
+        if any(item.path == ("resource",) and item.after == "gone" for item in differences):
+            sentence = f"{step.resource} is not there any more, and what is held besides it still is: release the case"
         turn.add(drifted, Halted(reason=Reason.DRIFTED, sentence=sentence))
         return False
 

@@ -258,11 +258,19 @@ def test_a_role_that_somebody_deletes_leaves_a_case_that_can_be_released(
     assert vpc.image(instance) == before
 
 
-def test_an_instance_that_is_terminated_closes_the_case(vpc: Vpc, instance: str, on_aws: Start) -> None:
+def test_an_instance_that_is_terminated_leaves_a_case_until_its_role_is_given_back(
+    vpc: Vpc, instance: str, on_aws: Start
+) -> None:
+    """Copies of its credentials stay denied, and somebody is told, until a person releases that too."""
     product = on_aws(watch={"every": "1s"})
     case = contained(product, instance)
     vpc.ec2.terminate_instances(InstanceIds=[instance])
-    assert product.wait(case.id, Status.CLOSED, seconds=60).outcome is Outcome.TARGET_GONE
+    stopped = product.wait(case.id, Status.NEEDS_HUMAN, seconds=60)
+    assert stopped.reason is Reason.DRIFTED and "is not there any more" in stopped.sentence
+    assert denied(vpc, instance)
+    product.say("case", "release", case.id, "--no-wait")
+    assert product.wait(case.id, Status.CLOSED).outcome is Outcome.TARGET_GONE
+    assert not denied(vpc, instance)
 
 
 @pytest.mark.parametrize("after_the_effect", [False, True], ids=["before the effect", "after the effect"])

@@ -182,7 +182,7 @@ def test_what_a_person_says_reaches_a_worker_at_once(aws: Aws, on_postgres: Star
     report(product, [bucket])
     case = product.only_case()
     product.wait(case.id, Status.AWAITING_APPROVAL, Status.PROPOSED)
-    product.say("case", "approve", case.id, "--no-wait")
+    product.say("case", "approve", case.id, "--yes", "--no-wait")
     product.wait(case.id, Status.CONTAINED)
     product.say("case", "release", case.id, "--no-wait")
     product.wait(case.id, Status.CLOSED)
