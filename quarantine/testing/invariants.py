@@ -89,11 +89,16 @@ def _undone(witness: Witness, case: Case, released: Released) -> Iterator[str]:
     for item in difference(before, target):
         if item.path not in kept:
             yield f"I-4: case {case.id} gave back another {'.'.join(item.path)} of {step.resource}, and did not say so"
+    held, found = witness.restored(progress.target, step), witness.restored(progress.release_from, step)
+    others = {item.path for item in difference(held, found)}
+    for item in difference(found, target):
+        if item.path in others:
+            yield f"I-4: case {case.id} wrote over {'.'.join(item.path)} of {step.resource}, which is somebody else's"
     history = witness.history(case.id)
     began = max(item.at for item in history if _release_of(item, released.step))
     identity = step.resource.identity
-    others = any(e.mark.case != case.id and e.resource == identity and e.at >= began for e in witness.effects)
-    if others or witness.strangers.get(identity, began - timedelta(1)) >= began:
+    meanwhile = any(e.mark.case != case.id and e.resource == identity and e.at >= began for e in witness.effects)
+    if meanwhile or witness.strangers.get(identity, began - timedelta(1)) >= began:
         return
     now = witness.observe(step)
     if now is not GONE and not reached(now, target, proven=False):

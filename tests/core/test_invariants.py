@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quarantine import convergence
 from quarantine.action import Mark
 from quarantine.case import Allowed, Case, Intended, Outcome, Status
 from quarantine.config import Budget, Guards, Mode
@@ -191,3 +192,15 @@ def test_who_rests_and_who_does_not(bench: Bench) -> None:
     held = bench.settle(case)
     assert rests(held, bench.store.due(case.id), bench.clock())
     assert not rests(held, bench.clock(), bench.clock()), "a look is due"
+
+
+def test_a_release_that_writes_over_what_somebody_else_did(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the three-way merge, but the whole before-image."""
+    case = contained(bench)
+    bench.world.meddle("web", labels={**bench.world.machine("web").labels, "owner": "somebody"})
+    bench.witness.meddled(case.resource)
+    monkeypatch.setattr(convergence, "three_way", lambda before, _target, now: (before, ()))
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.RELEASED
+    with pytest.raises(Violated, match=r"I-4: .* wrote over labels\.owner"):
+        check(bench.witness)

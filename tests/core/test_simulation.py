@@ -65,6 +65,7 @@ works = st.tuples(workers, st.sampled_from([0, 1, 1, 2, 4, 8]))
 spans = st.sampled_from([timedelta(seconds=seconds) for seconds in (1, 1, 5, 21, 61, 61, 130, 331, 1900)])
 ages = st.sampled_from([timedelta(0)] * 5 + [timedelta(seconds=30), timedelta(hours=2)])
 changes = st.sampled_from([*CHANGES[:4] * 2, CHANGES[4]])
+strangers = st.sampled_from(["label", "port", "label", "port", "remove", "replace"])
 keys = st.sampled_from(["app", "owner", "22", "8080"])
 words = st.sampled_from(
     [*["approve", "release"] * 4, "retry", "retry", "release wrongly found", "deny", "keep", "handled"]
@@ -205,15 +206,17 @@ class Game(RuleBasedStateMachine):
 
     # -- strangers and people ----------------------------------------------------------------------------------------
 
-    @rule(name=machines, what=st.sampled_from(["label", "port", "label", "port", "remove", "replace"]), key=keys)
-    def stranger(self, name: str, what: str, key: str) -> None:
-        """Changes a machine, or deletes it, or deletes it and makes another of its name."""
+    @rule(name=machines, what=strangers, key=keys, number=numbers, work=works)
+    def stranger(self, name: str, what: str, key: str, number: int, work: Work) -> None:
+        """Changes a machine, or deletes it, or deletes it and makes another of its name; and who watches may see it."""
         if what in ("label", "port"):
             self.meddle_with(name, what, key)
-            return
-        self.world.remove(name)
+        else:
+            self.world.remove(name)
         if what == "replace":
             self.add(name)
+        if self.lines():
+            self.work(self.nth(number), work)
 
     @precondition(lambda self: self.lines())
     @rule(word=words, number=numbers, who=st.sampled_from(["local:ann", "local:bob"]), work=works)
