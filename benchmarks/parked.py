@@ -22,11 +22,11 @@ from sqlalchemy import insert, select, text
 
 from quarantine.app import App, load
 from quarantine.case import Recorded, fold
-from quarantine.config import Mode
+from quarantine.config import Approvals, Mode
 from quarantine.ledger import START, seal
 from quarantine.store import schema
 from quarantine.store.sql import Store, _projection
-from tests.core.bench import Bench, settings
+from tests.core.bench import Bench, HandClock, settings
 from tests.testbed.postgres import Postgres
 from tests.testbed.process import Process, free_port
 
@@ -62,7 +62,8 @@ def run() -> dict[str, Any]:
 
 def awaiting(folder: Path) -> list[str]:
     """The events of a case that waits for its approval, as the engine makes them."""
-    bench = Bench(folder, settings(Mode.ASK))
+    asks_for_a_day = settings(Mode.ASK, approvals=Approvals(valid_for=timedelta(days=1)))
+    bench = Bench(folder, asks_for_a_day, HandClock(datetime.now(UTC)))
     case = bench.advance(bench.open(bench.machine(), "isolate"))
     assert case.status == "awaiting_approval", case.status
     lines = [recorded.model_dump_json() for recorded in bench.store.history(case.id)]
