@@ -53,7 +53,7 @@ class Product:
         server: Sequence[str] = ("serve",),
         server_environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`server` is the verb that starts the server; `server_environment` is for it in place of `environment`."""
+        """`server` is the verb of its process, `serve` or `worker`; `server_environment` is for it alone."""
         self.folder = folder
         self.port = free_port()
         self.config = folder / "config.yaml"
@@ -102,8 +102,10 @@ class Product:
 
     def start(self) -> None:
         command: list[str | Path] = [sys.executable, "-m", "quarantine.cli", *self._verb, "--config", self.config]
+        begun = self._begun()
         self._server = Process(command, self._log, self._server_environment)
-        self._server.wait_ready(self._answers, seconds=30)
+        works = self._answers if self._verb[0] == "serve" else lambda: self._begun() > begun
+        self._server.wait_ready(works, seconds=30)
 
     def kill(self) -> None:
         """kill -9."""
@@ -154,6 +156,10 @@ class Product:
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
+
+    def _begun(self) -> int:
+        """How many times a worker has said that it works."""
+        return self.log().count('"event": "working"') if self._log.exists() else 0
 
     def _answers(self) -> bool:
         try:

@@ -1,4 +1,6 @@
-"""Servers on one database and one AWS, what goes wrong with them, and the books that must balance at the end.
+"""Workers on one database and one AWS, what goes wrong with them, and the books that must balance at the end.
+
+On SQLite each is a whole server. On PostgreSQL each is a `quarantine worker`, beside a server that only takes findings.
 
 feed ── findings come in, contained buckets are released ──┐
 kill, freeze, crash ── at random places of the work ───────┤
@@ -75,7 +77,10 @@ class Fleet:
     """Runs inside `with running(...)`."""
 
     aws: Aws
-    servers: list[Product]
+    doors: list[Product]
+    """What takes findings."""
+    workers: list[Product]
+    """What acts on them."""
     store: Store
     counts: Counts
     chance: random.Random
@@ -106,14 +111,15 @@ class Fleet:
 
         def accepted() -> bool:
             try:
-                return self.chance.choice(self._awake()).send(record, delivery=f"msg-{bucket}").status == 202
+                door = self.chance.choice([door for door in self.doors if door is not self.frozen])
+                return door.send(record, delivery=f"msg-{bucket}").status == 202
             except OSError:
                 return False
 
         until(accepted, seconds=60)
 
     def _awake(self) -> list[Product]:
-        return [server for server in self.servers if server is not self.frozen]
+        return [worker for worker in self.workers if worker is not self.frozen]
 
     def _release(self) -> None:
         for line in self._lines(Status.CONTAINED):
@@ -137,8 +143,11 @@ class Fleet:
 
     def kill(self, server: Product | None = None) -> None:
         """kill -9 somewhere in the work: anywhere, or while a change waits before or after its effect; then a start."""
-        server = server or self.chance.choice(self.servers)
-        how = self.chance.choice(("anywhere", "before the effect", "after the effect"))
+        doors = [door for door in self.doors if door not in self.workers]
+        server = server or self.chance.choice([*self.workers, *doors])
+        how = "anywhere"
+        if server in self.workers:
+            how = self.chance.choice(("anywhere", "before the effect", "after the effect"))
         held: Held | None = None
         if how == "anywhere":
             self.work(self.chance.randrange(60))
@@ -167,7 +176,7 @@ class Fleet:
         assert held.call is not None
         case = case_of(held.call)
         pid = self._owner(case).rsplit(":", 2)[1]
-        frozen = next(server for server in self.servers if str(server.pid) == pid)
+        frozen = next(worker for worker in self.workers if str(worker.pid) == pid)
         self._freeze_outside_of_a_commit(frozen)
         self.counts.freezes += 1
         way = self.chance.choice(ways)
@@ -260,7 +269,7 @@ class Fleet:
                 calls[call.path.strip("/").partition("/")[0]].append(call)
         for case in cases:
             self._balance(case, calls[case.resource.id])
-        verified = self.servers[0].run("audit", "verify")
+        verified = self.doors[0].run("audit", "verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
         self.counts.cases = len(cases)
 
@@ -321,8 +330,8 @@ def case_of(call: Call) -> str:
 
 
 @contextmanager
-def running(aws: Aws, folder: Path, servers: int, database: str, seed: int) -> Iterator[Fleet]:
-    """So many servers, on this database."""
+def running(aws: Aws, folder: Path, workers: int, database: str, seed: int) -> Iterator[Fleet]:
+    """So many workers, on this database."""
     budget = dict.fromkeys(("per_account_10m", "per_account_24h", "global_24h"), PLENTY)
     settings: dict[str, Any] = {
         "database": database,
@@ -333,12 +342,18 @@ def running(aws: Aws, folder: Path, servers: int, database: str, seed: int) -> I
     environment = aws_environment(aws.proxy.url)
     del environment["AWS_ENDPOINT_URL"]
     with ExitStack() as stack:
-        products = []
-        for number in range(servers):
-            home = folder / f"server-{number}"
+
+        def started(name: str, *verb: str) -> Product:
+            home = folder / name
             home.mkdir()
-            products.append(stack.enter_context(Product(home, settings, environment)))
-        fleet = Fleet(aws, products, products[0].store, Counts(seed), random.Random(seed))
+            return stack.enter_context(Product(home, settings, environment, server=verb))
+
+        if database.startswith("sqlite"):
+            acting = doors = [started(f"server-{number}", "serve") for number in range(workers)]
+        else:
+            doors = [started("door", "serve", "--no-worker")]  # first, since it brings the schema
+            acting = [started(f"worker-{number}", "worker") for number in range(workers)]
+        fleet = Fleet(aws, doors, acting, doors[0].store, Counts(seed), random.Random(seed))
         try:
             yield fleet
         except BaseException as error:

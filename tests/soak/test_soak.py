@@ -1,4 +1,4 @@
-"""Real servers are killed, frozen and cut off from their database at random: nothing is lost, doubled or left behind.
+"""Real processes are killed, frozen and cut off from their database at random: nothing is lost, doubled or left behind.
 
 `make test` runs one small round of it, `make soak` all. A failure prints SEED=..., which repeats the choices.
 """
@@ -47,19 +47,19 @@ def test_a_server_on_sqlite_is_killed_a_hundred_times(aws: Aws, tmp_path: Path, 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_servers_are_frozen_beyond_their_leases(
+def test_workers_are_frozen_beyond_their_leases(
     aws: Aws, tmp_path: Path, seed: int, tell: Tell, database: str, request: pytest.FixtureRequest
 ) -> None:
     url = sqlite(tmp_path) if database == "sqlite" else request.getfixturevalue("postgres").fresh_database()
     with running(aws, tmp_path, 2 if database == "sqlite" else 3, url, seed) as fleet:
-        for _ in range(10):
+        for _ in range(20):
             fleet.feed(5)
             fleet.freeze(lambda _: fleet.feed(3))
         end(fleet, tell, f"frozen on {database}")
 
 
 @pytest.mark.soak
-def test_three_servers_on_postgresql_carry_500_cases_through_a_hundred_kills(
+def test_three_workers_on_postgresql_carry_500_cases_through_a_hundred_kills(
     aws: Aws, tmp_path: Path, seed: int, tell: Tell, postgres: Postgres
 ) -> None:
     with running(aws, tmp_path, 3, postgres.fresh_database(), seed) as fleet:
