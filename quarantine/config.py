@@ -141,7 +141,9 @@ class Approvals(Value):
     valid_for: Duration = timedelta(minutes=30)
     second_person: bool = True
     break_glass: tuple[str, ...] = ()
-    """Who may open the glass: `local:<os user>`. Empty: nobody."""
+    """Who may open the glass: `local:<os user>`, or `person:<name>` with a token. Empty: nobody."""
+    without_token: bool = True
+    """May whoever has this configuration say everything without a token, as `local:<os user>`?"""
 
 
 class Watch(Value):

@@ -1,6 +1,5 @@
 """What a person may say to a case: approve, deny, escalate, release, retry, keep, handled. Each is an event."""
 
-import hashlib
 import logging
 import re
 import secrets
@@ -24,9 +23,22 @@ from quarantine.case import (
     Status,
 )
 from quarantine.config import Approvals
-from quarantine.errors import Misused, NotFound
-from quarantine.guard import same_person
+from quarantine.errors import Forbidden, Misused, NotFound
+from quarantine.model import Resource
 from quarantine.notice import glass_opened
+from quarantine.people import (
+    NAME,
+    Grant,
+    Role,
+    Token,
+    Word,
+    is_whole,
+    new_id,
+    new_secret,
+    same_person,
+    sha256,
+    token_of,
+)
 from quarantine.playbook import Playbook
 from quarantine.store.glasses import Glass
 from quarantine.store.sql import Also, Store
@@ -34,10 +46,14 @@ from quarantine.store.sql import Also, Store
 log = logging.getLogger(__name__)
 
 LONGEST_GLASS = timedelta(hours=1)
+SHORTEST_TOKEN, LONGEST_TOKEN = timedelta(minutes=1), timedelta(days=366)
 
 
 class Desk:
-    """Where people's words come in. `by` is who says it: `local:<user>`."""
+    """Where people's words come in. `by` is who says it: `local:<user>`, or the name of a token.
+
+    Every word raises Forbidden where its speaker may not say it.
+    """
 
     def __init__(self, store: Store, approvals: Approvals, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -69,6 +85,7 @@ class Desk:
     def may_approve(self, case: Case, by: str, digest: str = "", *, alone: bool = False) -> str:
         """The digest of the plan that this person may approve; `alone`, by breaking the glass. Raises Misused."""
         shown, asked_by = _asked(case)
+        self.must(by, Word.ACT if alone else Word.APPROVE, *_touched(case))
         if digest and not _BEGINNING.fullmatch(digest):
             raise Misused(f"'{digest}' is too little of a plan's digest: give at least its first 8 digits")
         if digest and not shown.startswith(digest):
@@ -88,6 +105,8 @@ class Desk:
     def deny(self, case_id: str, by: str, reason: str = "") -> Case:
         """Say no; the case closes and this finding does not ask again. An escalation ends, and the case stays."""
         case = self._store.load(case_id)
+        takes_back = case.requested and same_person(by, case.opened_by)
+        self.must(by, Word.ACT if takes_back else Word.APPROVE, *_touched(case))
         if case.status is Status.CONTAINED and case.escalation is not None:
             sentence = f"escalation to {case.escalation.playbook}: {reason or 'denied'}"
             return self._say(case, by, EscalationEnded(sentence=sentence))
@@ -101,7 +120,7 @@ class Desk:
         `digest` is that of the plan that this person saw; where it is another one by then, it is asked for. What is
         contained stays contained, and the first before-images stay.
         """
-        case = self._store.load(case_id)
+        case = self._acted_on(case_id, by)
         self.may_escalate(case, playbook)
         wanted = EscalationRequested(
             playbook=playbook.name,
@@ -114,7 +133,7 @@ class Desk:
 
     def release(self, case_id: str, by: str, reason: str = "", false_positive: bool = False) -> Case:
         """Give everything back as it was before; a false positive counts against the playbook."""
-        case = self._store.load(case_id)
+        case = self._acted_on(case_id, by)
         if case.status not in (Status.CONTAINED, Status.NEEDS_HUMAN) or not case.touched:
             raise Misused(f"case {case.id} is {_where(case)}: there is nothing to release. {_next_word(case)}")
         if not case.reversible:
@@ -123,7 +142,7 @@ class Desk:
 
     def retry(self, case_id: str, by: str, reason: str = "") -> Case:
         """Go on where the case stopped."""
-        case = self._store.load(case_id)
+        case = self._acted_on(case_id, by)
         if case.status is Status.PROPOSED:
             return self._store.append(case, [], by=by, at=self._clock(), also=Also(due=self._clock()))
         if case.status is not Status.NEEDS_HUMAN:
@@ -132,14 +151,14 @@ class Desk:
 
     def keep(self, case_id: str, by: str, reason: str = "") -> Case:
         """Accept the containment as the new normal: the watch ends, nothing is given back."""
-        case = self._store.load(case_id)
+        case = self._acted_on(case_id, by)
         if case.status is not Status.CONTAINED:
             raise Misused(f"case {case.id} is {_where(case)}: only what is contained can be kept. {_next_word(case)}")
         return self._say(case, by, Closed(outcome=Outcome.KEPT, sentence=reason or "kept as the new normal"))
 
     def handled(self, case_id: str, by: str, reason: str = "") -> Case:
         """A person has dealt with it outside of this program."""
-        case = self._store.load(case_id)
+        case = self._acted_on(case_id, by)
         if case.status is not Status.NEEDS_HUMAN:
             raise Misused(
                 f"case {case.id} is {_where(case)}: only what needs a person can be handled. {_next_word(case)}"
@@ -165,6 +184,70 @@ class Desk:
         if other is not None:
             raise Misused(f"case {other} is open for {playbook.name} on it: see quarantine case show {other}")
 
+    # -- who may say it ----------------------------------------------------------------------------------------------
+
+    def must(self, by: str, word: Word, *resources: Resource) -> None:
+        """Raises Forbidden if this person may not say this word about all of these resources."""
+        if by.startswith("local:") and not self._approvals.without_token:
+            raise Forbidden("approvals.without_token is off: put your token into $QUARANTINE_TOKEN")
+        refusal = self._store.refusal(by, word, resources, self._clock())
+        if refusal is not None:
+            raise Forbidden(refusal)
+
+    def speaker(self, secret: str) -> Token:
+        """Whose token this is. Raises Forbidden; why it does not count is said only to who has the whole secret."""
+        if not is_whole(secret):
+            raise Forbidden("this is no whole token of quarantine: was it cut when it was copied?")
+        token = self._store.show_token(sha256(secret), self._clock())
+        if token is None:
+            raise Forbidden(
+                "this token is of another installation, or none: quarantine token list shows those there are"
+            )
+        dead = token.dead(self._clock())
+        if dead is not None:
+            raise Forbidden(dead)
+        return token
+
+    def make_token(self, by: str, person: str, grants: tuple[Grant, ...], span: timedelta) -> tuple[Token, str]:
+        """A token for a person, and its secret, which is nowhere else. Raises Forbidden, Misused.
+
+        As long as no admin's token is in force, whoever has the configuration may make one, whatever the settings say.
+        """
+        now = self._clock()
+        if by.startswith("local:") and not self._approvals.without_token and not self._rulers(now):
+            log.warning("first_token", extra={"by": by, "person": person})
+        else:
+            self.must(by, Word.RULE)
+        if not NAME.fullmatch(person):
+            raise Misused(f"'{person}' cannot be a person's name: small letters, digits, . _ @ -, at most 64")
+        if not grants:
+            raise Misused(f"say what the token is for, with --role: {', '.join(Role)}")
+        if not SHORTEST_TOKEN <= span <= LONGEST_TOKEN:
+            raise Misused("a token is for at least 1m and at most 366d")
+        identifier = new_id()
+        secret = new_secret(identifier)
+        token = Token(identifier, person, grants, by, now, now + span)
+        self._store.add_token(token, sha256(secret))
+        log.warning("token_made", extra={"by": by, "token": token.id, "person": person, "grants": _said(grants)})
+        return token, secret
+
+    def revoke_token(self, by: str, identifier: str) -> None:
+        """It counts no more; one's own may always be revoked. Raises Forbidden, NotFound, Misused."""
+        if token_of(by) != identifier:
+            self.must(by, Word.RULE)
+        self._store.revoke_token(identifier, by, self._clock())
+        log.warning("token_revoked", extra={"by": by, "token": identifier})
+
+    def _rulers(self, now: datetime) -> list[Token]:
+        """The tokens of admins that are in force."""
+        return [token for token in self._store.tokens() if token.refusal(Word.RULE, (), now) is None]
+
+    def _acted_on(self, case_id: str, by: str) -> Case:
+        """The case that this person acts on."""
+        case = self._store.load(case_id)
+        self.must(by, Word.ACT, *_touched(case))
+        return case
+
     # -- break-glass -------------------------------------------------------------------------------------------------
 
     def break_open(self, by: str, span: timedelta, reason: str) -> tuple[Glass, str]:
@@ -172,7 +255,7 @@ class Desk:
 
         Raises Misused if `approvals.break_glass` does not name this person.
         """
-        if by not in self._approvals.break_glass:
+        if not any(by == name or by.startswith(f"{name}/") for name in self._approvals.break_glass):
             raise Misused(f"{by} may not open the glass: approvals.break_glass does not name them")
         if not timedelta(minutes=1) <= span <= LONGEST_GLASS:
             raise Misused("a break-glass token is for at least 1m and at most 1h")
@@ -181,7 +264,7 @@ class Desk:
         now, token = self._clock(), secrets.token_urlsafe(24)
         glass = Glass(f"g-{uuid.uuid4().hex[:12]}", reason, by, now, now + span)
         told = glass_opened(glass.id, by, reason, now, glass.expires_at)
-        self._store.open_glass(glass, _sha256(token), told)
+        self._store.open_glass(glass, sha256(token), told)
         log.warning("glass_opened", extra={"by": by, "glass": glass.id, "reason": reason})
         return glass, token
 
@@ -194,13 +277,14 @@ class Desk:
             raise Misused(f"{glass.id} was never used: there is nothing to review")
         if same_person(by, glass.used_by):
             raise Misused(f"{glass.used_by} used it: somebody else must review it")
+        self.must(by, Word.APPROVE, *_touched(self._store.load(glass.case)))
         now = self._clock()
         also = Also(keep_due=True, reviews=replace(glass, reviewed_by=by, reviewed_at=now))
         reviewed = Reviewed(glass=glass.id, reason=reason)
         return self._store.append(self._store.load(glass.case), [reviewed], by=by, at=now, also=also)
 
     def _use(self, token: str, case: Case, by: str, reason: str) -> Glass:
-        glass = self._store.find_glass(_sha256(token))
+        glass = self._store.find_glass(sha256(token.strip()))
         if glass is None:
             raise Misused("this is no break-glass token. Open one with: quarantine break-glass open")
         if not reason.strip():
@@ -229,8 +313,15 @@ def _asked(case: Case) -> tuple[str, str | None]:
     return case.plan_digest, case.opened_by if case.requested else None
 
 
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.strip().encode()).hexdigest()
+def _touched(case: Case) -> tuple[Resource, ...]:
+    """Everything that the case's plans are about."""
+    plans = (case.plan, case.escalation.plan if case.escalation is not None else None)
+    steps = [step.resource for plan in plans if plan is not None for step in plan.steps]
+    return tuple(dict.fromkeys([case.resource, *steps]))
+
+
+def _said(grants: tuple[Grant, ...]) -> str:
+    return ", ".join(str(grant) for grant in grants)
 
 
 def _resumes(case: Case) -> Status:

@@ -6,6 +6,7 @@ QuarantineError
 ├── Missing              a package that a provider needs is not installed; the command that installs it
 ├── NotFound             no case, playbook, provider of that name
 ├── Misused              a person asked for something that the case's status does not allow
+├── Forbidden            this person may not say that, or has not shown who they are
 ├── Moved                the case changed meanwhile; look again
 │   └── Fenced           our lease is over: another worker owns the case now
 ├── Unavailable          the database does not answer; whether the last commit happened is not known
@@ -48,6 +49,10 @@ class NotFound(QuarantineError):
 
 class Misused(QuarantineError):
     """The case's status does not allow this."""
+
+
+class Forbidden(QuarantineError):
+    """This person may not say that, or has not shown who they are."""
 
 
 class Moved(QuarantineError):

@@ -4,7 +4,6 @@ A guard allows, holds (the case waits, and mostly a person may approve past it) 
 says why in one sentence. Zero is zero, empty is nothing, and an exception in a guard is a no.
 """
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from quarantine.case import Consent
 from quarantine.config import Guards, Mode
 from quarantine.errors import GuardFailed
 from quarantine.model import Finding
+from quarantine.people import same_person
 from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval, Playbook
 
@@ -76,6 +76,8 @@ class Facts:
     """Opened by the clock, not by a detector's alert or a person."""
     ours: bool = False
     """The plan acts on shared objects that we made, and on nothing else."""
+    unentitled: str | None = None
+    """Why the person who approved, or who asked by hand, may not do so any more: a token was revoked meanwhile."""
     users: tuple[str, ...] = ()
     """The open cases that may be using a resource of the plan, where it is a shared object of ours."""
 
@@ -192,6 +194,8 @@ def approval(plan: Plan, facts: Facts) -> Decision:
 
 def consent(plan: Plan, facts: Facts) -> Decision:
     given = facts.consent
+    if facts.unentitled is not None:
+        return Hold(f"{facts.unentitled}: somebody else must approve", asks=True)
     if given is None:
         return Allow("no approval was needed")
     if given.digest != plan.digest:
@@ -366,15 +370,6 @@ def _ask(facts: Facts, why: str) -> Decision:
     if facts.consent is not None:
         return Allow(f"{why}, and a person was asked")
     return Hold(f"{why}: a person has to approve this plan", asks=True)
-
-
-def same_person(one: str, other: str | None) -> bool:
-    """Are these the same person, also if the name is written otherwise, or came in by another door?"""
-    return other is not None and _name(one) == _name(other)
-
-
-def _name(who: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", who.rpartition(":")[2]).casefold().split())
 
 
 def _automatic(facts: Facts) -> bool:

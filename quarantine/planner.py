@@ -14,6 +14,7 @@ from quarantine.errors import Gone
 from quarantine.gate import stopping
 from quarantine.guard import Facts
 from quarantine.model import Resource
+from quarantine.people import Word
 from quarantine.plan import Nature, Plan, PlannedStep, fingerprint, stored
 from quarantine.playbook import Playbook, Shelf, Step
 from quarantine.registry import Registry
@@ -81,6 +82,7 @@ class Planner:
             requested_digest=case.requested_digest,
             consent=case.consent,
             second_person=self._settings.approvals.second_person,
+            unentitled=self._unentitled(case, draft.plan, now),
             identity=self._identities(draft.plan),
             pinned=self.pinned(draft.plan.resource.provider),
             tags=draft.tags,
@@ -115,6 +117,14 @@ class Planner:
         )
         facts = self.facts(asking, draft, now)
         return replace(facts, killed=facts.killed or stopping(self._store.switches(), case))
+
+    def _unentitled(self, case: Case, plan: Plan, now: datetime) -> str | None:
+        """Why those whose words let this plan happen may not say them any more."""
+        resources = [plan.resource, *(step.resource for step in plan.steps)]
+        if case.consent is not None:
+            word = Word.ACT if case.consent.break_glass else Word.APPROVE
+            return self._store.refusal(case.consent.by, word, resources, now)
+        return self._store.refusal(case.opened_by, Word.ACT, resources, now) if case.requested else None
 
     def group(self, resource: Resource) -> Group | None:
         """Those that do the same work, where the platform knows of any."""

@@ -13,6 +13,7 @@ from quarantine.cli.options import tell
 from quarantine.cli.screen import stderr, stdout
 from quarantine.cli.timeline import Timeline
 from quarantine.errors import Moved
+from quarantine.people import Word
 
 COLUMNS = ("id", "status", "reason", "outcome", "sentence")
 
@@ -20,6 +21,7 @@ COLUMNS = ("id", "status", "reason", "outcome", "sentence")
 def act(app: App, dry: DryRun, plan_digest: str, wait: timedelta, form: str) -> ExitCode:
     """Open the case, and say how it ended. A live case of the same playbook and resource is shown instead."""
     asked = dry.asked
+    app.desk.must(asked.by, Word.ACT, asked.resource, *(step.resource for step in dry.plan.steps))
     event = hand.opened(app, asked, plan_digest)
     known = app.store.live(event.finding, asked.playbook.name)
     if known is not None:

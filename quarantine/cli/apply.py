@@ -30,7 +30,7 @@ def command(ctx: click.Context, file: Path, wait: timedelta, form: str) -> None:
 
     saved = plan_file.load(file, app.clock())
     meant = saved.plan.resource
-    asked = hand.request(app, saved.plan.playbook, (meant.kind, meant.id), meant.scope, meant.uid, options.who())
+    asked = hand.request(app, saved.plan.playbook, (meant.kind, meant.id), meant.scope, meant.uid, options.who(app))
     dry = dry_run.make(app, asked)
     if dry.plan.digest != saved.digest:
         _say_what_changed(saved.plan, dry.plan)

@@ -33,7 +33,7 @@ def open_glass(ctx: click.Context, span: timedelta, reason: str) -> None:
     app = options.load_app(ctx)
     from quarantine.cli.approving import TOKEN
 
-    glass, token = app.desk.break_open(options.who(), span, reason)
+    glass, token = app.desk.break_open(options.who(app), span, reason)
     click.echo(token)
     options.tell(f"{glass.id}: for one approval, until {glass.expires_at:%H:%M:%S} UTC. It was told to everybody.")
     options.tell(f"To use it, put it into ${TOKEN}: quarantine case approve CASE --break-glass --reason WHY")
@@ -61,7 +61,7 @@ def list_glasses(ctx: click.Context, everything: bool, form: str) -> None:
 def reviewed(ctx: click.Context, glass_id: str, reason: str) -> None:
     """You have looked at what was done, and it was somebody else who did it."""
     app = options.load_app(ctx)
-    case = app.desk.reviewed(glass_id, options.who(), reason)
+    case = app.desk.reviewed(glass_id, options.who(app), reason)
     options.tell(f"{glass_id} is reviewed. It stays in the record of case {case.id}.")
 
 

@@ -46,11 +46,14 @@ def show(ctx: click.Context, form: str) -> None:
 def refill(ctx: click.Context, account: str | None, everywhere: bool, reason: str) -> None:
     """Begin to count anew. Cases that wait for it go on with `quarantine case retry`."""
     from quarantine.model import now
+    from quarantine.people import Word
 
     if (account is None) != everywhere:
         raise click.UsageError("name one account, or give --all", ctx)
     app = options.load_app(ctx)
-    app.store.refill(account or EVERYWHERE, reason, options.who(), now())
+    by = options.who(app)
+    app.desk.must(by, Word.LOOSEN)
+    app.store.refill(account or EVERYWHERE, reason, by, now())
     options.tell("The budget of every account is full again." if everywhere else f"The budget of {account} is full.")
 
 

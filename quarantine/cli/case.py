@@ -111,7 +111,7 @@ def _says(name: str, say: Callable[["App", str, str, str], "Case"], help_text: s
 
         found = _find(app, case_id)
         before = app.store.load(found).seq
-        ctx.exit(acting.carried(app, say(app, found, options.who(), reason), wait, form, after=before))
+        ctx.exit(acting.carried(app, say(app, found, options.who(app), reason), wait, form, after=before))
 
 
 def _bound(function: Any) -> Any:
@@ -149,7 +149,7 @@ def approve(
     from quarantine.cli.exit_code import ExitCode
     from quarantine.errors import Misused
 
-    case, by = app.store.load(_find(app, case_id)), options.who()
+    case, by = app.store.load(_find(app, case_id)), options.who(app)
     if alone and not reason.strip():
         raise Misused("say why, with --reason: whoever reviews it reads it")
     shown = app.desk.may_approve(case, by, digest, alone=alone)
@@ -210,7 +210,7 @@ def release(
 
     found = _find(app, case_id)
     before = app.store.load(found).seq
-    case = app.desk.release(found, options.who(), reason, false_positive)
+    case = app.desk.release(found, options.who(app), reason, false_positive)
     ctx.exit(acting.carried(app, case, wait, form, after=before))
 
 

@@ -24,7 +24,7 @@ class Said:
 
 def escalate(app: App, case_id: str, name: str, said: Said, wait: timedelta | None, form: str) -> ExitCode:
     """Show what would be done more, have it agreed to, and carry it out as far as it goes."""
-    case, playbook, by = app.store.load(case_id), app.shelf.find(name), options.who()
+    case, playbook, by = app.store.load(case_id), app.shelf.find(name), options.who(app)
     app.desk.may_escalate(case, playbook)
     draft = app.planner.draft(playbook, case.resource)
     judgement = _judged(app, case, playbook, by, draft)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from quarantine.errors import (
     Denied,
     Fenced,
+    Forbidden,
     Gone,
     GuardFailed,
     Halt,
@@ -38,7 +39,7 @@ class ExitCode(IntEnum):
     PENDING = 3
     """There is work left: with --detailed-exitcode, or when --wait was over."""
     AUTHENTICATION = 4
-    """The provider does not know us, does not let us, or cannot be reached."""
+    """The provider does not know us, does not let us, or cannot be reached; or we do not know or let this person."""
     APPROVAL = 5
     """A person has to approve."""
     PARTLY = 6
@@ -55,6 +56,7 @@ _ERRORS: tuple[tuple[type[QuarantineError], ExitCode], ...] = (
     (Missing, ExitCode.USAGE),
     (NotFound, ExitCode.USAGE),
     (Misused, ExitCode.USAGE),
+    (Forbidden, ExitCode.AUTHENTICATION),
     (Gone, ExitCode.USAGE),
     (Fenced, ExitCode.PARTLY),
     (Moved, ExitCode.PARTLY),

@@ -53,9 +53,12 @@ def command() -> None:
 def switch_on(ctx: click.Context, scope: str, reason: str) -> None:
     """Stop: before every change the switch is asked, also in the middle of a case."""
     from quarantine.model import now
+    from quarantine.people import Word
 
     app = options.load_app(ctx)
-    app.store.switch(scope, True, reason, options.who(), now())
+    by = options.who(app)
+    app.desk.must(by, Word.STOP)
+    app.store.switch(scope, True, reason, by, now())
     options.tell(f"{scope} is stopped." + ("" if scope == "everything" else " Releases go on."))
     _warn_of_a_typo(app, scope)
     options.tell("To let it go on: quarantine kill off" + ("" if scope == "all" else f" --scope {scope}"))
@@ -68,12 +71,15 @@ def switch_on(ctx: click.Context, scope: str, reason: str) -> None:
 def switch_off(ctx: click.Context, scope: str) -> None:
     """Let it go on. Cases that were stopped wait for `quarantine case retry`."""
     from quarantine.model import now
+    from quarantine.people import Word
 
-    store = options.load_app(ctx).store
+    app = options.load_app(ctx)
+    store, by = app.store, options.who(app)
+    app.desk.must(by, Word.LOOSEN)
     on = [switch.scope for switch in store.switches()]
     if scope not in on:
         raise Misused(f"no kill switch is on for {scope}. On: {', '.join(on) or 'none'}")
-    store.switch(scope, False, "", options.who(), now())
+    store.switch(scope, False, "", by, now())
     left = [other for other in on if other != scope]
     options.tell(f"{scope} may go on." + (f" Still on: {', '.join(left)}" if left else ""))
 

@@ -29,7 +29,7 @@ def command(
     app = options.load_app(ctx)
     from quarantine.cli import dry_run, hand, plan_file
 
-    asked = hand.request(app, playbook, thing, scope, uid, options.who())
+    asked = hand.request(app, playbook, thing, scope, uid, options.who(app))
     dry = dry_run.make(app, asked)
     if out is None:
         dry_run.show(dry, form, dry_run.command_line("plan", asked, "--out", "plan.json"))

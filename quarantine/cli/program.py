@@ -17,7 +17,7 @@ from quarantine.text import closest, safe_text
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Begin": ("demo", "init", "doctor", "validate", "serve", "worker"),
     "Contain": ("explain", "plan", "apply", "run"),
-    "Cases": ("case", "kill", "budget", "sweep", "break-glass"),
+    "Cases": ("case", "kill", "budget", "sweep", "break-glass", "token"),
     "Look": ("playbook", "audit", "version", "completion"),
 }
 

@@ -49,7 +49,7 @@ def command(
     app = options.load_app(ctx)
     from quarantine.cli import acting, dry_run, hand
 
-    asked = hand.request(app, playbook, thing, scope, uid, options.who())
+    asked = hand.request(app, playbook, thing, scope, uid, options.who(app))
     dry = dry_run.make(app, asked)
     if act:
         ctx.exit(acting.act(app, dry, "", wait, form))

@@ -59,7 +59,7 @@ def command(ctx: click.Context, act: bool, wait: timedelta, form: str) -> None:
     for item in found:
         resource = item.finding.resource
         thing = (resource.kind, resource.id)
-        asked = hand.request(app, item.playbook, thing, resource.scope, resource.uid, options.who())
+        asked = hand.request(app, item.playbook, thing, resource.scope, resource.uid, options.who(app))
         codes.append(acting.act(app, dry_run.make(app, asked), "", wait, form))
     if not found:
         options.tell("Nothing is left over.")

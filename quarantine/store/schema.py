@@ -179,6 +179,21 @@ glasses = Table(
     Column("reviewed_at", Float),
 )
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("person", String(64), nullable=False),
+    Column("grants", Text, nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("revoked_by", String(256)),
+    Column("revoked_at", Float),
+    Column("used_at", Float),
+)
+
 slots = Table(
     "slots",
     metadata,

@@ -42,7 +42,8 @@ from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import Finding, Resource
 from quarantine.notice import Notice
 from quarantine.notice import notices as worth_telling
-from quarantine.store import glasses, notices, schema, tallies
+from quarantine.people import Token, Word, token_of
+from quarantine.store import glasses, notices, schema, tallies, tokens
 from quarantine.store.glasses import Glass
 from quarantine.store.notices import Channels, Letter, Sending
 
@@ -748,6 +749,37 @@ class Store:
         """Every token there ever was, the newest first."""
         with self._read() as connection:
             return glasses.listing(connection)
+
+    # -- tokens of people ------------------------------------------------------------------------------------
+
+    def add_token(self, token: Token, sha256: str) -> None:
+        """Keep a token, by the digest of its secret."""
+        with self._write("add token") as connection:
+            tokens.write(connection, token, sha256)
+
+    def show_token(self, sha256: str, now: datetime) -> Token | None:
+        """The token of a secret that somebody shows; that it was used is remembered."""
+        with self._write("show token") as connection:
+            return tokens.shown(connection, sha256, now)
+
+    def revoke_token(self, identifier: str, by: str, now: datetime) -> None:
+        """It counts no more, from the next word on. Raises NotFound, Misused."""
+        with self._write("revoke token") as connection:
+            tokens.revoke(connection, identifier, by, now)
+
+    def tokens(self) -> list[Token]:
+        """Every token there ever was, the newest first."""
+        with self._read() as connection:
+            return tokens.listing(connection)
+
+    def refusal(self, by: str, word: Word, resources: Iterable[Resource], now: datetime) -> str | None:
+        """Why this person may not say this about these resources. Who speaks without a token may say anything."""
+        identifier = token_of(by)
+        if identifier is None:
+            return None
+        with self._read() as connection:
+            token = tokens.get(connection, identifier)
+        return f"there is no token {identifier}" if token is None else token.refusal(word, resources, now)
 
     # -- the scheduler's rows --------------------------------------------------------------------------------
 

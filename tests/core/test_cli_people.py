@@ -21,7 +21,7 @@ from quarantine.testing.fake.world import EVERYONE
 from tests.core.cli_bench import CommandLine, Plugged, plug_in, visible
 from tests.core.test_cli_cases import HOSTILE
 
-US = options.who()
+US = options.local_person()
 
 
 @pytest.fixture
