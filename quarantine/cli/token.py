@@ -83,7 +83,7 @@ def list_tokens(ctx: click.Context, everything: bool, form: str) -> None:
 @options.everywhere
 @click.pass_context
 def revoke(ctx: click.Context, identifier: str) -> None:
-    """It counts no more, nor does what was approved with it and is not done yet."""
+    """It counts no more, nor do approvals given with it."""
     app = options.load_app(ctx)
     app.desk.revoke_token(options.who(app), identifier)
     options.tell(f"Token {identifier} is revoked.")
