@@ -197,7 +197,9 @@ class Desk:
     def speaker(self, secret: str) -> Token:
         """Whose token this is. Raises Forbidden; why it does not count is said only to who has the whole secret."""
         if not is_whole(secret):
-            raise Forbidden("what $QUARANTINE_TOKEN holds is no whole token: was it cut when it was copied, or never read?")
+            raise Forbidden(
+                "what $QUARANTINE_TOKEN holds is no whole token: was it cut when it was copied, or never read?"
+            )
         token = self._store.show_token(sha256(secret), self._clock())
         if token is None:
             raise Forbidden(
