@@ -14,14 +14,17 @@ import pytest
 from tests.testbed.aws import Moto
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dockerd import Dockerd
+from tests.testbed.enforcer import Enforcer
 from tests.testbed.missing import Missing, need
+from tests.testbed.network import PodNetwork
+from tests.testbed.node import Node
 from tests.testbed.postgres import Postgres
 from tests.testbed.proxy import FaultProxy
 
 Tell = Callable[[str], None]
 _TOLD = pytest.StashKey[list[str]]()
 
-Server = TypeVar("Server", ControlPlane, Dockerd, Moto, Postgres)
+Server = TypeVar("Server", ControlPlane, Dockerd, Moto, PodNetwork, Postgres)
 
 
 def _running(stack: ExitStack, server: Server) -> Server:
@@ -37,6 +40,33 @@ def control_plane() -> Iterator[ControlPlane]:
     """One for all tests: give each test a namespace of its own."""
     with ExitStack() as stack:
         yield _running(stack, ControlPlane())
+
+
+@pytest.fixture(scope="module")
+def pod_network() -> Iterator[PodNetwork]:
+    """Wires for pods, which a `node` uses. Takes milliseconds: no other module has to live with its packet filter."""
+    with ExitStack() as stack:
+        yield _running(stack, PodNetwork())
+
+
+@pytest.fixture(scope="module")
+def node(control_plane: ControlPlane, pod_network: PodNetwork) -> Iterator[Node]:
+    """Pods run on it with a network of their own, in the namespaces that a test has it `serve`."""
+    with Node(control_plane, pod_network) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def _enforcer(control_plane: ControlPlane, pod_network: PodNetwork) -> Iterator[Enforcer]:
+    with Enforcer(control_plane, pod_network) as running:
+        yield running
+
+
+@pytest.fixture
+def enforcer(_enforcer: Enforcer) -> Iterator[Enforcer]:
+    """Enforces network policies between the pods of the `node`. A test may stop it."""
+    yield _enforcer
+    _enforcer.start()
 
 
 @pytest.fixture(scope="session")

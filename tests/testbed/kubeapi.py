@@ -5,8 +5,10 @@ No kubelet runs in the test bed. `make_pod` and `play_kubelet` do its part: an a
 
 import http.client
 import json
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -31,6 +33,12 @@ class ApiError(Exception):
         super().__init__(f"{status} {answer.get('reason', '')}: {answer.get('message', answer)}")
         self.status = status
         self.answer = answer
+
+
+def pod_addresses() -> tuple[str, str]:
+    """The next ones of both families that no pod has."""
+    number = next(_POD_NUMBERS)
+    return f"10.244.{number // 250}.{number % 250 + 1}", f"fd00:10:244::{number:x}"
 
 
 class KubeApi:
@@ -95,7 +103,7 @@ class KubeApi:
         running = []
         for pod in self.items(f"/api/v1/namespaces/{namespace}/pods"):
             if "deletionTimestamp" in pod["metadata"]:
-                self.delete(_path(pod))
+                self.delete(pod_path(pod))
             elif "podIP" in pod.get("status", {}):
                 running.append(pod)
             else:
@@ -121,20 +129,29 @@ class KubeApi:
             raise ApiError(response.status, answer)
         return cast(Object, answer)
 
-    def _run(self, pod: Object) -> Object:
-        path = _path(pod)
-        if not pod["spec"].get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": "node-1"}
-            self.create(f"{path}/binding", {"metadata": {"name": pod["metadata"]["name"]}, "target": target})
-        number = next(_POD_NUMBERS)
-        address = f"10.244.{number // 250}.{number % 250 + 1}"
-        status = {
+    def bind(self, pod: Object, node: str) -> None:
+        """As the scheduler does it."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        self.create(f"{pod_path(pod)}/binding", {"metadata": {"name": pod["metadata"]["name"]}, "target": target})
+
+    def report_running(self, pod: Object, *addresses: str, **status: object) -> Object:
+        """As the kubelet does it."""
+        running = {
             "phase": "Running",
-            "podIP": address,
-            "podIPs": [{"ip": address}],
+            "podIP": addresses[0],
+            "podIPs": [{"ip": address} for address in addresses],
             "conditions": [{"type": "Ready", "status": "True"}],
         }
-        return self.patch_status(path, status)
+        return self.patch_status(pod_path(pod), {**running, **status})
+
+    def watch(self, path: str, since: str) -> "Watched":
+        """What happens in a collection after this resourceVersion, one event after the other."""
+        return Watched(self._connection(), f"{path}?watch=1&resourceVersion={since}", self._token)
+
+    def _run(self, pod: Object) -> Object:
+        if not pod["spec"].get("nodeName"):
+            self.bind(pod, "node-1")
+        return self.report_running(pod, pod_addresses()[0])
 
     def _connection(self) -> http.client.HTTPConnection:
         url = urlsplit(self.url)
@@ -145,5 +162,31 @@ class KubeApi:
         return http.client.HTTPSConnection(host, port, timeout=60, context=context)
 
 
-def _path(pod: Object) -> str:
+class Watched:
+    """Iterates over (ADDED | MODIFIED | DELETED | BOOKMARK, object) until it ends, or `stop` ends it."""
+
+    def __init__(self, connection: http.client.HTTPConnection, path: str, token: str) -> None:
+        self._connection = connection
+        connection.timeout = 600  # the server ends a watch before that
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        self._socket = connection.sock
+        self._response = connection.getresponse()
+
+    def __iter__(self) -> Iterator[tuple[str, Object]]:
+        try:
+            while line := self._response.readline():
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code", 500), event["object"])
+                yield event["type"], event["object"]
+        finally:
+            self._connection.close()
+
+    def stop(self) -> None:
+        """From any thread."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def pod_path(pod: Object) -> str:
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"

@@ -1,0 +1,286 @@
+"""Pods on wires, and the enforcer between them: what every test about packets takes for granted."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quarantine_kubernetes.network_policy import Direction, isolation
+from tests.testbed.controlplane import ControlPlane
+from tests.testbed.enforcer import Enforcer
+from tests.testbed.kubeapi import Object
+from tests.testbed.network import PORTS, Host, PodNetwork
+from tests.testbed.node import Node
+from tests.testbed.poll import until
+
+
+class Space:
+    """A namespace whose pods have wires."""
+
+    def __init__(self, api: ControlPlane, node: Node) -> None:
+        self.name = f"wired-{uuid.uuid4().hex[:8]}"
+        self.api = api
+        self.node = node
+        api.make_namespace(self.name, {"name": self.name})
+        node.serve(self.name)
+
+    @property
+    def policies(self) -> str:
+        return f"/apis/networking.k8s.io/v1/namespaces/{self.name}/networkpolicies"
+
+    def create(self, name: str, labels: dict[str, str], **spec: object) -> Object:
+        containers = [{"name": "main", "image": "example.test/main:1"}]
+        body = {"metadata": {"name": name, "labels": labels}, "spec": {"containers": containers, **spec}}
+        return self.api.create(f"/api/v1/namespaces/{self.name}/pods", body)
+
+    def host(self, name: str, **labels: str) -> Host:
+        return self.node.host(self.create(name, labels))
+
+    def policy(self, name: str, **spec: object) -> None:
+        self.api.create(self.policies, {"metadata": {"name": name}, "spec": {"podSelector": {}, **spec}})
+
+    def delete(self, name: str) -> None:
+        self.api.delete(f"{self.policies}/{name}")
+
+
+@pytest.fixture
+def space(control_plane: ControlPlane, node: Node) -> Iterator[Space]:
+    made = Space(control_plane, node)
+    yield made
+    control_plane.delete(f"/api/v1/namespaces/{made.name}", grace=None)
+
+
+def reaches(one: Host, other: Host, port: int = PORTS[0]) -> set[int]:
+    """By which families: 4, 6."""
+    return {family for family, address in ((4, other.v4), (6, other.v6)) if one.reaches(address, port)}
+
+
+BOTH = {4, 6}
+
+
+# The wires
+
+
+def test_pods_and_the_node_reach_each_other_in_both_families(pod_network: PodNetwork) -> None:
+    one, two = pod_network.attach("10.1.0.1", "fd00:1::1"), pod_network.attach("10.1.0.2", "fd00:1::2")
+    for port in PORTS:
+        assert reaches(one, two, port) == reaches(two, one, port) == reaches(pod_network.node, one, port) == BOTH
+    assert reaches(one, pod_network.node) == BOTH
+    pod_network.detach(two)
+    assert reaches(one, two) == set()
+    pod_network.detach(one)
+
+
+def test_the_machine_s_own_network_is_left_alone() -> None:
+    def of_the_machine() -> tuple[object, ...]:
+        devices = Path("/proc/net/dev").read_text().splitlines()
+        return (
+            {line.partition(":")[0] for line in devices},
+            Path("/proc/net/route").read_text(),
+            Path("/proc/net/ip_tables_names").exists() and Path("/proc/net/ip_tables_names").read_text(),
+            Path("/proc/sys/net/ipv4/ip_forward").read_text(),
+        )
+
+    before = of_the_machine()
+    with PodNetwork() as network:
+        network.attach("10.1.0.1", "fd00:1::1")
+        assert of_the_machine() == before
+    assert of_the_machine() == before
+
+
+def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "iptables-restore, ip6tables-restore not installed: make testbed" in str(PodNetwork().missing())
+
+
+# The node
+
+
+def test_the_pods_of_a_replica_set_run_and_a_deleted_one_is_replaced(space: Space, node: Node) -> None:
+    labels = {"app": "shop"}
+    containers = [{"name": "main", "image": "example.test/shop:1"}]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+    sets = f"/apis/apps/v1/namespaces/{space.name}/replicasets"
+    spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
+    space.api.create(sets, {"metadata": {"name": "shop"}, "spec": spec})
+    pods = f"/api/v1/namespaces/{space.name}/pods"
+
+    until(lambda: space.api.get(f"{sets}/shop")["status"].get("readyReplicas") == 2)
+    first, second = space.api.items(pods)
+    assert reaches(node.host(first), node.host(second)) == BOTH
+
+    gone = node.host(first)
+    space.api.delete(f"{pods}/{first['metadata']['name']}", grace=None)
+    until(lambda: {pod["metadata"]["uid"] for pod in space.api.items(pods)} > {second["metadata"]["uid"]})
+    until(lambda: reaches(node.host(second), gone) == set())
+    (third,) = [pod for pod in space.api.items(pods) if pod["metadata"]["uid"] != second["metadata"]["uid"]]
+    assert third["metadata"]["uid"] != first["metadata"]["uid"]
+    assert reaches(node.host(second), node.host(third)) == BOTH
+
+
+def test_a_pod_on_its_node_s_network_is_there(space: Space, node: Node, enforcer: Enforcer) -> None:
+    web = space.host("web")
+    agent = node.host(space.create("agent", {}, hostNetwork=True))
+    space.policy("deny-all", policyTypes=["Ingress", "Egress"])
+    until(lambda: reaches(web, agent) == set())
+    assert reaches(agent, web) == BOTH, "the node reaches its pods, whatever policies say"
+
+
+# The enforcer
+
+
+def test_a_policy_flips_a_probe_in_its_direction_and_its_end_flips_it_back(space: Space, enforcer: Enforcer) -> None:
+    web, other = space.host("web", app="web"), space.host("other", app="other")
+    assert reaches(other, web) == reaches(web, other) == BOTH
+    space.policy("canary", podSelector={"matchLabels": {"app": "web"}}, policyTypes=["Ingress"])
+    until(lambda: reaches(other, web) == set())
+    assert reaches(web, other) == BOTH
+    space.delete("canary")
+    until(lambda: reaches(other, web) == BOTH)
+
+
+def test_a_policy_alone_stops_nothing(space: Space, enforcer: Enforcer) -> None:
+    web, other = space.host("web"), space.host("other")
+    enforcer.stop()
+    space.policy("deny-all", policyTypes=["Ingress", "Egress"])
+    assert reaches(other, web) == BOTH
+    enforcer.start()
+    assert reaches(other, web) == set(), "what is there is enforced when it has started"
+    enforcer.stop()
+    space.delete("deny-all")
+    assert reaches(other, web) == set(), "its last rules stay when it is gone"
+
+
+def test_what_was_let_in_once_stays_until_its_pod_is_gone(space: Space, enforcer: Enforcer) -> None:
+    web, other = space.host("web"), space.host("other")
+    connections = [other.connect(web.v4), other.connect(web.v6), web.connect(other.v4)]
+    space.policy("deny-all", policyTypes=["Ingress", "Egress"])
+    until(lambda: reaches(other, web) == reaches(web, other) == set())
+    assert all(connection.answers() for connection in connections)
+    space.api.delete(f"/api/v1/namespaces/{space.name}/pods/web", grace=None)
+    for connection in connections:
+        until(lambda connection=connection: not connection.answers(0.2))  # type: ignore[misc]
+        connection.close()
+
+
+TO_WEB = {"podSelector": {"matchLabels": {"app": "web"}}}
+FROM_FRIEND = {"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "friend", "stranger"),
+    [
+        ({"ingress": [FROM_FRIEND]}, {80, 81, 443, 8080}, set()),
+        ({"ingress": [{**FROM_FRIEND, "ports": [{"port": 81}]}]}, {81}, set()),
+        ({"ingress": [{**FROM_FRIEND, "ports": [{"port": 81, "endPort": 500}]}]}, {81, 443}, set()),
+        ({"ingress": [{"ports": [{"port": "https"}]}]}, {443}, {443}),
+        ({"ingress": [{"ports": [{"port": "https", "protocol": "UDP"}]}]}, set(), set()),
+        ({"ingress": [FROM_FRIEND, {"ports": [{"port": 80}]}]}, {80, 81, 443, 8080}, {80}),
+        ({"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"name": "elsewhere"}}}]}]}, set(), set()),
+        ({"ingress": [{"from": [{"namespaceSelector": {}, **FROM_FRIEND["from"][0]}]}]}, set(PORTS), set()),
+        ({"ingress": [], "egress": [{}]}, set(), set()),
+        ({"egress": [{}], "policyTypes": ["Egress"]}, set(PORTS), set(PORTS)),
+        ({"ingress": [{"from": [{"podSelector": {"matchExpressions": [
+            {"key": "app", "operator": "NotIn", "values": ["friend"]}]}}]}]}, set(), set(PORTS)),
+    ],
+)  # fmt: skip
+def test_it_knows_what_a_rule_means(
+    space: Space, enforcer: Enforcer, spec: dict[str, Any], friend: set[int], stranger: set[int]
+) -> None:
+    ports = [{"name": "https", "containerPort": 443}]
+    containers = [{"name": "main", "image": "example.test/main:1", "ports": ports}]
+    node = space.node
+    web = node.host(space.create("web", {"app": "web"}, containers=containers))
+    one, two = space.host("one", app="friend"), space.host("two", app="stranger")
+    space.policy("rule", **TO_WEB, **spec)
+
+    def let_in() -> tuple[set[int], set[int]]:
+        return (
+            {port for port in PORTS if reaches(one, web, port)},
+            {port for port in PORTS if reaches(two, web, port)},
+        )
+
+    until(lambda: let_in() == (friend, stranger))
+    assert all(reaches(who, web, port) in (BOTH, set()) for who in (one, two) for port in PORTS)
+
+
+def test_a_block_of_addresses_has_exceptions(space: Space, enforcer: Enforcer) -> None:
+    web, one, two = space.host("web", app="web"), space.host("one"), space.host("two")
+    block = {"cidr": "10.244.0.0/16", "except": [f"{one.v4}/32"]}
+    space.policy("rule", **TO_WEB, ingress=[{"from": [{"ipBlock": block}]}])
+    until(lambda: reaches(one, web) == set())
+    assert reaches(two, web) == {4}, "a block of one family lets in nobody of the other"
+
+
+def test_a_name_of_a_port_is_looked_up_at_each_pod_that_is_spoken_to(space: Space, enforcer: Enforcer) -> None:
+    def container(number: int) -> list[dict[str, Any]]:
+        ports = [{"name": "api", "containerPort": number}]
+        return [{"name": "main", "image": "example.test/main:1", "ports": ports}]
+
+    web = space.host("web", app="web")
+    one = space.node.host(space.create("one", {}, containers=container(81)))
+    two = space.node.host(space.create("two", {}, containers=container(443)))
+    space.policy("rule", **TO_WEB, policyTypes=["Egress"], egress=[{"ports": [{"port": "api"}]}])
+    until(lambda: reaches(web, one) == set())
+    assert [{port for port in PORTS if reaches(web, other, port)} for other in (one, two)] == [{81}, {443}]
+
+
+# Against the product's evaluator
+
+
+def random_policies(draw: random.Random) -> list[dict[str, Any]]:
+    def selector() -> dict[str, Any]:
+        kind = draw.randrange(5)
+        key, value = draw.choice(["app", "tier"]), draw.choice(["a", "b"])
+        if kind == 0:
+            return {}
+        if kind < 3:
+            return {"matchLabels": {key: value}}
+        operator = draw.choice(["In", "NotIn", "Exists", "DoesNotExist"])
+        values = {"values": [value]} if operator in ("In", "NotIn") else {}
+        return {"matchExpressions": [{"key": key, "operator": operator, **values}]}
+
+    def policy() -> dict[str, Any]:
+        spec: dict[str, Any] = {"podSelector": selector()}
+        if types := draw.choice([[], ["Ingress"], ["Egress"], ["Ingress", "Egress"]]):
+            spec["policyTypes"] = types
+        for direction, word in (("ingress", "from"), ("egress", "to")):
+            if draw.random() < 0.4:
+                spec[direction] = [{word: [{"podSelector": selector()}]} if draw.random() < 0.7 else {}]
+        return spec
+
+    return [policy() for _ in range(draw.randrange(1, 4))]
+
+
+def test_random_policies_close_what_the_evaluator_says_is_closed(space: Space, enforcer: Enforcer, seed: int) -> None:
+    """In one namespace: what no policy selects is open, what is selected without an opening is closed."""
+    draw = random.Random(seed)
+    labels = [{}, {"app": "a"}, {"app": "b", "tier": "a"}, {"tier": "b"}]
+    hosts = [space.host(f"pod-{number}", **each) for number, each in enumerate(labels)]
+    judged = 0
+    for _ in range(15):
+        specs = random_policies(draw)
+        for number, spec in enumerate(specs):
+            space.policy(f"random-{number}", **spec)
+        found = [isolation(space.api.items(space.policies), each) for each in labels]
+        enforcer.stop()
+        enforcer.start()
+        for source, one in zip(found, hosts, strict=True):
+            for target, other in zip(found, hosts, strict=True):
+                if one is other:
+                    continue
+                ways = source[Direction.EGRESS], target[Direction.INGRESS]
+                if any(way.selected and not way.openings for way in ways):
+                    expected: set[int] = set()
+                elif not any(way.selected for way in ways):
+                    expected = BOTH
+                else:
+                    continue
+                assert reaches(one, other) == expected, (specs, labels)
+                judged += 1
+        for number in range(len(specs)):
+            space.delete(f"random-{number}")
+    assert judged > 20
