@@ -24,3 +24,14 @@ else
   echo "Docker is not installed, and this is not root on a Debian: tests on a real dockerd will be skipped." >&2
   [ "${STRICT:-}" != 1 ] || exit 1
 fi
+
+if command -v ip >/dev/null && command -v iptables-restore >/dev/null && command -v ip6tables-restore >/dev/null; then
+  echo "Networks of pods: they are here."
+elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+  echo "Networks of pods: installing iproute2 and iptables; the tests use namespaces of their own ..."
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends iproute2 iptables >/dev/null
+else
+  echo "iproute2 or iptables is not installed, and this is not root on a Debian: tests with packets will be skipped." >&2
+  [ "${STRICT:-}" != 1 ] || exit 1
+fi
