@@ -3,20 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from quarantine.errors import Gone
 from quarantine.model import Resource
+from quarantine_kubernetes import objects
 from quarantine_kubernetes.cloud import KubernetesCloud
 
-POD: Final = "/api/v1/namespaces/{namespace}/pods/{name}"
+POD: Final = objects.KINDS[objects.POD].path
 
 
 def get_pod(cloud: KubernetesCloud, resource: Resource) -> dict[str, Any]:
     """Raises Gone, also when another pod has the name now."""
-    pod: dict[str, Any] = cloud.read("get pods", f"get {POD}", namespace=resource.area, name=resource.id)
-    uid = pod["metadata"]["uid"]
-    if resource.uid not in (None, uid):
-        raise Gone(f"{resource}: another pod has this name now, with uid {uid}; {resource.uid} was meant")
-    return pod
+    return objects.get(cloud, resource)
 
 
 def owner_of(pod: Mapping[str, Any]) -> str:

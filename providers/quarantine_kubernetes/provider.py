@@ -6,15 +6,16 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarantine.action import Action, Capture, Check, Grouping, Identity, Parser, Provider, Verdict
+from quarantine.action import Action, Capture, Check, Grouping, Identity, Parser, Provider, Relation, Verdict
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
-from quarantine_kubernetes import pod_group
+from quarantine_kubernetes import objects, pod_group
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.findings import falco
-from quarantine_kubernetes.pod import get_pod
 from quarantine_kubernetes.pod_capture import PodCapture
+from quarantine_kubernetes.pod_delete import PodDelete
 from quarantine_kubernetes.pod_isolate import PodIsolate
+from quarantine_kubernetes.relations import RELATIONS
 from quarantine_kubernetes.session import from_kubeconfig, in_cluster
 
 WHO_AM_I: Final = "post /apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -44,13 +45,17 @@ class KubernetesSettings(BaseModel):
 
 
 class Kubernetes(Provider):
-    """A scope is `cluster/namespace`."""
+    """A scope is `cluster/namespace`, or `cluster` for what is in no namespace."""
 
     name: ClassVar[str] = "kubernetes"
     settings: ClassVar[type[BaseModel]] = KubernetesSettings
-    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (PodIsolate,)
+    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
+        PodDelete,
+        PodIsolate,
+    )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
+    relations: ClassVar[Mapping[str, Relation]] = RELATIONS
     groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}
 
     def __init__(self, settings: KubernetesSettings) -> None:
@@ -79,7 +84,7 @@ class Kubernetes(Provider):
         return Identity(account=account, principal=_principal(cloud))
 
     def resolve(self, cloud: KubernetesCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
-        metadata = get_pod(cloud, resource)["metadata"]
+        metadata = objects.get(cloud, resource)["metadata"]
         return resource.model_copy(update={"uid": metadata["uid"]}), metadata.get("labels") or {}
 
     def doctor(self) -> Iterable[Check]:

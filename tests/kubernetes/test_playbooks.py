@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from quarantine.cli.hand import SOURCE
 from quarantine.match import Matcher
 from quarantine.playbook import load, shipped
 from quarantine.registry import Registry
@@ -38,3 +39,12 @@ def test_a_lesser_one_is_not(priority: str) -> None:
 
 def test_the_clusters_own_pods_are_left_alone() -> None:
     assert answer({**CRITICAL, "output_fields": {**CRITICAL["output_fields"], "k8s.ns.name": "kube-system"}}) is None
+
+
+def test_what_only_a_person_asks_for_answers_no_alert() -> None:
+    registry = Registry([Kubernetes], {})
+    asked = [load(path, registry) for path in (shipped() / "kubernetes").glob("*.yaml")]
+    by_hand = [playbook for playbook in asked if playbook.match.source == (SOURCE,)]
+    assert {"delete-pod"} <= {playbook.name for playbook in by_hand}
+    (finding,) = falco(CRITICAL, "falco", datetime.now(UTC))
+    assert not [trial for trial in Matcher(by_hand).trials(finding) if trial.answers]
