@@ -20,6 +20,7 @@ from tests.testbed.network import PodNetwork
 from tests.testbed.node import Node
 from tests.testbed.postgres import Postgres
 from tests.testbed.proxy import FaultProxy
+from tests.testbed.space import Space
 
 Tell = Callable[[str], None]
 _TOLD = pytest.StashKey[list[str]]()
@@ -54,6 +55,13 @@ def node(control_plane: ControlPlane, pod_network: PodNetwork) -> Iterator[Node]
     """Pods run on it with a network of their own, in the namespaces that a test has it `serve`."""
     with Node(control_plane, pod_network) as running:
         yield running
+
+
+@pytest.fixture
+def space(control_plane: ControlPlane, node: Node) -> Iterator[Space]:
+    """A namespace of its own for each test, on the `node`."""
+    with Space(control_plane, node) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

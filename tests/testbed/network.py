@@ -105,6 +105,14 @@ class Host:
             connection.close()
 
 
+BOTH: Final = {4, 6}
+
+
+def families(one: Host, other: Host, port: int = PORTS[0]) -> set[int]:
+    """By which of IPv4 and IPv6 a new connection from one to the other works now."""
+    return {family for family, address in ((4, other.v4), (6, other.v6)) if one.reaches(address, port)}
+
+
 class PodHost(Host):
     def __init__(self, addresses: Sequence[str], interface: str) -> None:
         super().__init__(NetworkNamespace(), addresses)

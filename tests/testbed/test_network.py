@@ -1,65 +1,17 @@
 """Pods on wires, and the enforcer between them: what every test about packets takes for granted."""
 
 import random
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quarantine_kubernetes.network_policy import Direction, isolation
-from tests.testbed.controlplane import ControlPlane
 from tests.testbed.enforcer import Enforcer
-from tests.testbed.kubeapi import Object
-from tests.testbed.network import PORTS, Host, PodNetwork
+from tests.testbed.network import BOTH, PORTS, PodNetwork, families
 from tests.testbed.node import Node
 from tests.testbed.poll import until
-
-
-class Space:
-    """A namespace whose pods have wires."""
-
-    def __init__(self, api: ControlPlane, node: Node) -> None:
-        self.name = f"wired-{uuid.uuid4().hex[:8]}"
-        self.api = api
-        self.node = node
-        api.make_namespace(self.name, {"name": self.name})
-        node.serve(self.name)
-
-    @property
-    def policies(self) -> str:
-        return f"/apis/networking.k8s.io/v1/namespaces/{self.name}/networkpolicies"
-
-    def create(self, name: str, labels: dict[str, str], **spec: object) -> Object:
-        containers = [{"name": "main", "image": "example.test/main:1"}]
-        body = {"metadata": {"name": name, "labels": labels}, "spec": {"containers": containers, **spec}}
-        return self.api.create(f"/api/v1/namespaces/{self.name}/pods", body)
-
-    def host(self, name: str, **labels: str) -> Host:
-        return self.node.host(self.create(name, labels))
-
-    def policy(self, name: str, **spec: object) -> None:
-        self.api.create(self.policies, {"metadata": {"name": name}, "spec": {"podSelector": {}, **spec}})
-
-    def delete(self, name: str) -> None:
-        self.api.delete(f"{self.policies}/{name}")
-
-
-@pytest.fixture
-def space(control_plane: ControlPlane, node: Node) -> Iterator[Space]:
-    made = Space(control_plane, node)
-    yield made
-    control_plane.delete(f"/api/v1/namespaces/{made.name}", grace=None)
-
-
-def reaches(one: Host, other: Host, port: int = PORTS[0]) -> set[int]:
-    """By which families: 4, 6."""
-    return {family for family, address in ((4, other.v4), (6, other.v6)) if one.reaches(address, port)}
-
-
-BOTH = {4, 6}
-
+from tests.testbed.space import Space
 
 # The wires
 
@@ -67,10 +19,10 @@ BOTH = {4, 6}
 def test_pods_and_the_node_reach_each_other_in_both_families(pod_network: PodNetwork) -> None:
     one, two = pod_network.attach("10.1.0.1", "fd00:1::1"), pod_network.attach("10.1.0.2", "fd00:1::2")
     for port in PORTS:
-        assert reaches(one, two, port) == reaches(two, one, port) == reaches(pod_network.node, one, port) == BOTH
-    assert reaches(one, pod_network.node) == BOTH
+        assert families(one, two, port) == families(two, one, port) == families(pod_network.node, one, port) == BOTH
+    assert families(one, pod_network.node) == BOTH
     pod_network.detach(two)
-    assert reaches(one, two) == set()
+    assert families(one, two) == set()
     pod_network.detach(one)
 
 
@@ -100,33 +52,24 @@ def test_what_the_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_the_pods_of_a_replica_set_run_and_a_deleted_one_is_replaced(space: Space, node: Node) -> None:
-    labels = {"app": "shop"}
-    containers = [{"name": "main", "image": "example.test/shop:1"}]
-    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
-    sets = f"/apis/apps/v1/namespaces/{space.name}/replicasets"
-    spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
-    space.api.create(sets, {"metadata": {"name": "shop"}, "spec": spec})
-    pods = f"/api/v1/namespaces/{space.name}/pods"
-
-    until(lambda: space.api.get(f"{sets}/shop")["status"].get("readyReplicas") == 2)
-    first, second = space.api.items(pods)
-    assert reaches(node.host(first), node.host(second)) == BOTH
+    first, second = space.replica_set("shop", 2)
+    assert families(node.host(first), node.host(second)) == BOTH
 
     gone = node.host(first)
-    space.api.delete(f"{pods}/{first['metadata']['name']}", grace=None)
-    until(lambda: {pod["metadata"]["uid"] for pod in space.api.items(pods)} > {second["metadata"]["uid"]})
-    until(lambda: reaches(node.host(second), gone) == set())
-    (third,) = [pod for pod in space.api.items(pods) if pod["metadata"]["uid"] != second["metadata"]["uid"]]
+    space.api.delete(f"{space.pods}/{first['metadata']['name']}", grace=None)
+    until(lambda: {pod["metadata"]["uid"] for pod in space.api.items(space.pods)} > {second["metadata"]["uid"]})
+    until(lambda: families(node.host(second), gone) == set())
+    (third,) = [pod for pod in space.api.items(space.pods) if pod["metadata"]["uid"] != second["metadata"]["uid"]]
     assert third["metadata"]["uid"] != first["metadata"]["uid"]
-    assert reaches(node.host(second), node.host(third)) == BOTH
+    assert families(node.host(second), node.host(third)) == BOTH
 
 
 def test_a_pod_on_its_node_s_network_is_there(space: Space, node: Node, enforcer: Enforcer) -> None:
     web = space.host("web")
     agent = node.host(space.create("agent", {}, hostNetwork=True))
     space.policy("deny-all", policyTypes=["Ingress", "Egress"])
-    until(lambda: reaches(web, agent) == set())
-    assert reaches(agent, web) == BOTH, "the node reaches its pods, whatever policies say"
+    until(lambda: families(web, agent) == set())
+    assert families(agent, web) == BOTH, "the node reaches its pods, whatever policies say"
 
 
 # The enforcer
@@ -134,31 +77,31 @@ def test_a_pod_on_its_node_s_network_is_there(space: Space, node: Node, enforcer
 
 def test_a_policy_flips_a_probe_in_its_direction_and_its_end_flips_it_back(space: Space, enforcer: Enforcer) -> None:
     web, other = space.host("web", app="web"), space.host("other", app="other")
-    assert reaches(other, web) == reaches(web, other) == BOTH
+    assert families(other, web) == families(web, other) == BOTH
     space.policy("canary", podSelector={"matchLabels": {"app": "web"}}, policyTypes=["Ingress"])
-    until(lambda: reaches(other, web) == set())
-    assert reaches(web, other) == BOTH
-    space.delete("canary")
-    until(lambda: reaches(other, web) == BOTH)
+    until(lambda: families(other, web) == set())
+    assert families(web, other) == BOTH
+    space.delete_policy("canary")
+    until(lambda: families(other, web) == BOTH)
 
 
 def test_a_policy_alone_stops_nothing(space: Space, enforcer: Enforcer) -> None:
     web, other = space.host("web"), space.host("other")
     enforcer.stop()
     space.policy("deny-all", policyTypes=["Ingress", "Egress"])
-    assert reaches(other, web) == BOTH
+    assert families(other, web) == BOTH
     enforcer.start()
-    assert reaches(other, web) == set(), "what is there is enforced when it has started"
+    assert families(other, web) == set(), "what is there is enforced when it has started"
     enforcer.stop()
-    space.delete("deny-all")
-    assert reaches(other, web) == set(), "its last rules stay when it is gone"
+    space.delete_policy("deny-all")
+    assert families(other, web) == set(), "its last rules stay when it is gone"
 
 
 def test_what_was_let_in_once_stays_until_its_pod_is_gone(space: Space, enforcer: Enforcer) -> None:
     web, other = space.host("web"), space.host("other")
     connections = [other.connect(web.v4), other.connect(web.v6), web.connect(other.v4)]
     space.policy("deny-all", policyTypes=["Ingress", "Egress"])
-    until(lambda: reaches(other, web) == reaches(web, other) == set())
+    until(lambda: families(other, web) == families(web, other) == set())
     assert all(connection.answers() for connection in connections)
     space.api.delete(f"/api/v1/namespaces/{space.name}/pods/web", grace=None)
     for connection in connections:
@@ -199,20 +142,20 @@ def test_it_knows_what_a_rule_means(
 
     def let_in() -> tuple[set[int], set[int]]:
         return (
-            {port for port in PORTS if reaches(one, web, port)},
-            {port for port in PORTS if reaches(two, web, port)},
+            {port for port in PORTS if families(one, web, port)},
+            {port for port in PORTS if families(two, web, port)},
         )
 
     until(lambda: let_in() == (friend, stranger))
-    assert all(reaches(who, web, port) in (BOTH, set()) for who in (one, two) for port in PORTS)
+    assert all(families(who, web, port) in (BOTH, set()) for who in (one, two) for port in PORTS)
 
 
 def test_a_block_of_addresses_has_exceptions(space: Space, enforcer: Enforcer) -> None:
     web, one, two = space.host("web", app="web"), space.host("one"), space.host("two")
     block = {"cidr": "10.244.0.0/16", "except": [f"{one.v4}/32"]}
     space.policy("rule", **TO_WEB, ingress=[{"from": [{"ipBlock": block}]}])
-    until(lambda: reaches(one, web) == set())
-    assert reaches(two, web) == {4}, "a block of one family lets in nobody of the other"
+    until(lambda: families(one, web) == set())
+    assert families(two, web) == {4}, "a block of one family lets in nobody of the other"
 
 
 def test_a_name_of_a_port_is_looked_up_at_each_pod_that_is_spoken_to(space: Space, enforcer: Enforcer) -> None:
@@ -224,8 +167,8 @@ def test_a_name_of_a_port_is_looked_up_at_each_pod_that_is_spoken_to(space: Spac
     one = space.node.host(space.create("one", {}, containers=container(81)))
     two = space.node.host(space.create("two", {}, containers=container(443)))
     space.policy("rule", **TO_WEB, policyTypes=["Egress"], egress=[{"ports": [{"port": "api"}]}])
-    until(lambda: reaches(web, one) == set())
-    assert [{port for port in PORTS if reaches(web, other, port)} for other in (one, two)] == [{81}, {443}]
+    until(lambda: families(web, one) == set())
+    assert [{port for port in PORTS if families(web, other, port)} for other in (one, two)] == [{81}, {443}]
 
 
 # Against the product's evaluator
@@ -279,8 +222,8 @@ def test_random_policies_close_what_the_evaluator_says_is_closed(space: Space, e
                     expected = BOTH
                 else:
                     continue
-                assert reaches(one, other) == expected, (specs, labels)
+                assert families(one, other) == expected, (specs, labels)
                 judged += 1
         for number in range(len(specs)):
-            space.delete(f"random-{number}")
+            space.delete_policy(f"random-{number}")
     assert judged > 20
