@@ -31,6 +31,10 @@ class Node:
         self._thread = ThreadPoolExecutor(1, name)
 
     def __enter__(self) -> Self:
+        # EndpointSlices and DaemonSets leave out pods whose node is not there.
+        self._api.create("/api/v1/nodes", {"metadata": {"name": self.name}})
+        self._api.patch_status(f"/api/v1/nodes/{self.name}", {"conditions": [{"type": "Ready", "status": "True"}]})
+        self._api.patch(f"/api/v1/nodes/{self.name}", {"spec": {"taints": None}})
         self._pods.start()
         self._working = self._thread.submit(self._work)
         return self
@@ -42,6 +46,7 @@ class Node:
         self._changed.set()
         self._thread.shutdown()
         self._pods.stop()
+        self._api.delete(f"/api/v1/nodes/{self.name}")
         self._working.result()
 
     def serve(self, namespace: str) -> None:
