@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarantine_kubernetes.network_policy import Direction, Isolation, isolation, selects
+from quarantine_kubernetes.network_policy import Direction, Isolation, isolation
+from quarantine_kubernetes.selector import selects
 
 KEYS, VALUES = ("app", "tier"), ("a", "b")
 
