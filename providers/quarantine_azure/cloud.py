@@ -4,11 +4,13 @@ A call is a verb and a type: `get Microsoft.Network/networkInterfaces`. Requests
 drop what they do not know (`kind`, `allowPort25Out`), and a NIC can only be changed by putting all of it back.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from quarantine.action import Call, Cloud, Identity, Mark, Receipt, sdk
@@ -19,15 +21,32 @@ from quarantine_azure.session import Session
 
 OPERATION_READ: Final = "Microsoft.Network/locations/operations/read"
 RESULT_READ: Final = "Microsoft.Network/locations/operationResults/read"
-"""What it takes to ask about a long-running operation, under its Azure-AsyncOperation and under its Location."""
+COMPUTE_OPERATION_READ: Final = "Microsoft.Compute/locations/operations/read"
+DISK_OPERATION_READ: Final = "Microsoft.Compute/locations/diskOperations/read"
+"""What it takes to ask about a long-running operation. The network's provider has another one under its Location."""
+
+_OPERATIONS: Final = {
+    name.lower(): name for name in (OPERATION_READ, RESULT_READ, COMPUTE_OPERATION_READ, DISK_OPERATION_READ)
+}
+_OPERATION: Final = re.compile(r".*/providers/([\w.]+)/locations/[^/]+/(\w+)/[^/]+")
+
+UNCONDITIONAL_LATE: Final = timedelta(minutes=16)
+"""How long a request that carries no condition may still arrive after its sender fell silent: what was handed to TCP is
+sent again for up to 924.6 s (Linux, ip-sysctl, tcp_retries2). The storage, compute and authorization providers know no
+If-Match."""
 
 _VERSIONS: Final = {
     "Microsoft.Network": "2025-05-01",
+    "Microsoft.Storage": "2024-01-01",
     "Microsoft.Authorization/locks": "2020-05-01",
-    "Microsoft.Authorization/permissions": "2022-04-01",
+    "Microsoft.Authorization": "2022-04-01",
+    "Microsoft.Compute": "2024-07-01",
+    "Microsoft.Compute/disks": "2024-03-02",
+    "Microsoft.Compute/snapshots": "2024-03-02",
+    "Microsoft.ContainerInstance": "2023-05-01",
     "Microsoft.Resources/subscriptions": "2022-12-01",
 }
-"""API versions. Microsoft.Compute's is that of the SDK."""
+"""API versions, of a type or of its provider. That of a single machine is the SDK's."""
 
 _ENDED: Final = {"succeeded": None, "failed": "OperationFailed", "canceled": "Canceled"}
 """Exactly these three are ends (Azure/azure-resource-manager-rpc, Addendum, "Asynchronous Operations")."""
@@ -42,7 +61,10 @@ class Answer:
 
 
 class AzureCloud(Cloud):
-    """Arguments of a call: `id`, and for a change `body`, `etag` (If-Match) or `only_new` (If-None-Match)."""
+    """Arguments of a call: `id`, and for a change `body`, `etag` (If-Match) or `only_new` (If-None-Match).
+
+    `below` is what follows the id (`/deallocate`) and `query` what follows that: ours, never from a finding.
+    """
 
     def __init__(self, subscription: str, session: Session, mark: Mark | None = None) -> None:
         super().__init__(mark)
@@ -72,9 +94,8 @@ class AzureCloud(Cloud):
 
     def running(self, operation: str) -> bool:
         """Under an Azure-AsyncOperation a status says it; under a Location, 202 does."""
-        permission = RESULT_READ if "/operationresults/" in operation.lower() else OPERATION_READ
         try:
-            answer = self.read(permission, "get operation", url=operation)
+            answer = self.read(_operation_read(operation), "get operation", url=operation)
         except Gone:
             return False
         if answer.status == 202:
@@ -86,6 +107,12 @@ class AzureCloud(Cloud):
         if (code := _ENDED[status]) is not None:
             raise _failure(body.get("error"), code, urlsplit(operation).path)
         return False
+
+    @property
+    def object_id(self) -> str:
+        """The directory's id for ourselves, in lower case; empty if our token does not say it. Raises ProviderError."""
+        with _translating("get token", changes=False):
+            return str(self._session.claims().get("oid") or "").lower()
 
     def identity(self) -> Identity:
         """The subscription that answers, and who its token says we are. Raises ProviderError."""
@@ -114,12 +141,12 @@ class AzureCloud(Cloud):
             if kind == "operation":
                 return self._poll(arguments["url"], headers)
             if method == "list":
-                return list(self._pages(self._url(kind, arguments["id"]), headers))
-            if kind == "Microsoft.Compute/virtualMachines":
+                return list(self._pages(self._url(method, kind, arguments), headers))
+            if call == "get Microsoft.Compute/virtualMachines":
                 id_ = _parsed(arguments["id"])
                 response = self._session.get_virtual_machine(id_.group, id_.name, headers)
             else:
-                url = self._url(kind, arguments["id"])
+                url = self._url(method, kind, arguments)
                 response = self._session.send(method.upper(), url, arguments.get("body"), headers)
             body = content(response)
         return Answer(body, response.headers) if changes else _object(body, call)
@@ -147,11 +174,13 @@ class AzureCloud(Cloud):
             if url and not self._ours(url):
                 raise Unsupported(f"the next page does not belong to {self._session.endpoint}: it is not fetched")
 
-    def _url(self, kind: str, id_: str) -> str:
-        version = _VERSIONS.get(kind) or _VERSIONS[kind.partition("/")[0]]
-        below = f"/providers/{kind}" if kind.startswith("Microsoft.Authorization/") else ""
-        _parsed(id_)
-        return f"{self._session.endpoint}{id_}{below}?api-version={version}"
+    def _url(self, method: str, kind: str, arguments: Mapping[str, Any]) -> str:
+        """A list is of a type in a scope, unless `below` says where it is."""
+        version = next(_VERSIONS[name] for name in (kind, kind.partition("/")[0]) if name in _VERSIONS)
+        below = arguments.get("below") or (f"/providers/{kind}" if method == "list" else "")
+        query = urlencode({"api-version": version, **arguments.get("query", {})})
+        _parsed(arguments["id"])
+        return f"{self._session.endpoint}{arguments['id']}{below}?{query}"
 
     def _ours(self, url: str) -> bool:
         """A URL that an answer names is fetched with our token: only where the configuration sends us anyway."""
@@ -166,6 +195,13 @@ class AzureCloud(Cloud):
 class _Polled:
     status: int
     body: Any
+
+
+def _operation_read(url: str) -> str:
+    """The permission to ask about an operation: its provider and its kind stand in the URL."""
+    found = _OPERATION.fullmatch(urlsplit(url).path)
+    name = f"{found[1]}/locations/{found[2]}/read" if found else OPERATION_READ
+    return _OPERATIONS.get(name.lower(), name)
 
 
 def _failure(error: Any, code: str, operation: str) -> ProviderError:

@@ -1,4 +1,4 @@
-"""What Microsoft Defender for Cloud says about machines, as findings. Pure.
+"""What Microsoft Defender for Cloud says about resources, as findings. Pure.
 
 One alert has several spellings: camelCase below `properties` (REST, continuous export), PascalCase at the top (Logic
 Apps), PascalCase below `properties` (Resource Graph), and older names (`alertName`, `reportedSeverity`,
@@ -17,7 +17,10 @@ from quarantine_azure.arm_id import ArmId
 
 _SEVERITIES: Final = {severity.value: severity for severity in Severity}
 _ENDED: Final = frozenset({"resolved", "dismissed"})
-_MACHINE: Final = "microsoft.compute/virtualmachines"
+_KINDS: Final = {
+    "microsoft.compute/virtualmachines": "azure:vm",
+    "microsoft.storage/storageaccounts": "azure:storage-account",
+}
 
 
 def defender_alert(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
@@ -90,8 +93,8 @@ def _resource(text: str) -> dict[str, str]:
     if found is None:
         raise Malformed(f"that is no id of an Azure resource: {text[:120]!r}")
     scope = f"{found.subscription}/{found.group}" if found.group else found.subscription
-    if found.type == _MACHINE and found.group and not found.below:
-        return {"kind": "azure:vm", "id": found.name, "scope": scope}
+    if found.type in _KINDS and found.group and not found.below:
+        return {"kind": _KINDS[found.type], "id": found.name, "scope": scope}
     return {"kind": "azure:resource", "id": found.text, "scope": scope}
 
 

@@ -14,10 +14,13 @@ from quarantine.errors import NotFound, ProviderError, QuarantineError, Unsuppor
 from quarantine.model import Resource, Value
 from quarantine_azure.arm_id import segment
 from quarantine_azure.cloud import AzureCloud
+from quarantine_azure.container_block_public import ContainerBlockPublic
 from quarantine_azure.findings import defender_alert
 from quarantine_azure.permissions import allowed
+from quarantine_azure.readers import READERS
 from quarantine_azure.session import PLACES, Place, Session
-from quarantine_azure.virtual_machine import get_machine
+from quarantine_azure.storage_block_public import StorageBlockPublic
+from quarantine_azure.storage_credentials import StorageCredentials
 from quarantine_azure.vm_isolate import VmIsolate
 
 PERMISSION: Final = "Microsoft.Authorization/permissions"
@@ -105,7 +108,12 @@ class Azure(Provider):
 
     name: ClassVar[str] = "azure"
     settings: ClassVar[type[BaseModel]] = AzureSettings
-    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (VmIsolate,)
+    actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
+        VmIsolate,
+        StorageBlockPublic,
+        ContainerBlockPublic,
+        StorageCredentials,
+    )
     parsers: ClassVar[Mapping[str, Parser]] = {"azure:defender-alert": defender_alert}
 
     def __init__(self, settings: AzureSettings) -> None:
@@ -136,11 +144,12 @@ class Azure(Provider):
         return cloud.identity()
 
     def resolve(self, cloud: AzureCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
-        if resource.kind != VmIsolate.resource:
-            raise Unsupported(f"nothing is known about {resource.kind} yet: {VmIsolate.resource} is")
-        vm = get_machine(cloud, resource)
-        names = {"id": resource.id.lower(), "scope": resource.scope.lower(), "uid": vm["properties"]["vmId"]}
-        return resource.model_copy(update=names), vm.get("tags") or {}
+        """Names in lower case: Azure does not tell cases apart."""
+        if resource.kind not in READERS:
+            raise Unsupported(f"nothing is known about {resource.kind} yet: {', '.join(sorted(READERS))} are")
+        uid, tags = READERS[resource.kind](cloud, resource)
+        names = {"id": resource.id.lower(), "scope": resource.scope.lower(), "uid": uid}
+        return resource.model_copy(update=names), tags
 
     def doctor(self) -> Iterator[Check]:
         if not self._settings.subscriptions:

@@ -5,21 +5,23 @@ from typing import Any, Final
 
 from quarantine.errors import Gone, Transient
 from quarantine.model import Resource
-from quarantine_azure.arm_id import ArmId, covers, segment
+from quarantine_azure.arm_id import covers, segment
 from quarantine_azure.cloud import AzureCloud
+from quarantine_azure.locks import locks, scope_of
 
 MACHINE: Final = "Microsoft.Compute/virtualMachines"
 NIC: Final = "Microsoft.Network/networkInterfaces"
 GROUP: Final = "Microsoft.Network/networkSecurityGroups"
-LOCK: Final = "Microsoft.Authorization/locks"
 
 
 def id_of(resource: Resource, kind: str, name: str) -> str:
-    """The id of something in the resource's group. Raises Gone for what can have no id."""
-    group = resource.area
-    if not segment(group) or not segment(name):
+    """The id of something in the resource's group; a part of something is named `whole/part`. Raises Gone for what can
+    have no id."""
+    group, names, types = resource.area, name.split("/"), kind.split("/")[1:]
+    if not all(map(segment, [group, *names])) or len(names) != len(types):
         raise Gone(f"nothing in Azure can be named {name[:80]!r} in a resource group {group[:80]!r}")
-    return f"/subscriptions/{resource.account}/resourceGroups/{group}/providers/{kind}/{name}"
+    path = "/".join(f"{type_}/{part}" for type_, part in zip(types, names, strict=True))
+    return f"/subscriptions/{resource.account}/resourceGroups/{group}/providers/{kind.partition('/')[0]}/{path}"
 
 
 def get_machine(cloud: AzureCloud, resource: Resource) -> dict[str, Any]:
@@ -57,23 +59,13 @@ def get_nics(cloud: AzureCloud, vm: Mapping[str, Any], group: Mapping[str, Any] 
 
 def get_locks(cloud: AzureCloud, resource: Resource, nics: Iterable[str], name: str) -> dict[str, tuple[str, ...]]:
     """`read_only`: locks on the interfaces, our group, or what holds them, that forbid to write there; `undeletable`:
-    those that let us make our group and not delete it.
-
-    The list of a resource group has all locks at, above and below it (Get-AzResourceLock, -AtScope).
-    """
+    those that let us make our group and not delete it."""
     own = id_of(resource, GROUP, name)
     found: dict[str, tuple[str, ...]] = {"read_only": (), "undeletable": ()}
-    for lock in _locks(cloud, [own, *nics]):
-        level, scope = lock["properties"]["level"], lock["id"].lower().partition(f"/providers/{LOCK.lower()}/")[0]
+    for lock in locks(cloud, [own, *nics]):
+        level, scope = lock["properties"]["level"], scope_of(lock)
         if level == "ReadOnly" and any(covers(scope, id_) for id_ in [own, *nics]):
             found["read_only"] += (lock["id"],)
         elif level == "CanNotDelete" and covers(scope, own):
             found["undeletable"] += (lock["id"],)
     return found
-
-
-def _locks(cloud: AzureCloud, ids: Iterable[str]) -> Iterable[dict[str, Any]]:
-    parsed = [found for found in map(ArmId.parse, ids) if found is not None]
-    groups = dict.fromkeys(f"/subscriptions/{each.subscription}/resourcegroups/{each.group}" for each in parsed)
-    locks = (lock for group in groups for lock in cloud.read(f"{LOCK}/read", f"list {LOCK}", id=group))
-    return {lock["id"].lower(): lock for lock in locks}.values()

@@ -10,9 +10,10 @@ from quarantine.model import Resource
 from quarantine_azure import limits
 from quarantine_azure.cloud import OPERATION_READ, RESULT_READ, AzureCloud
 from quarantine_azure.isolation import OURS, Group, VmIsolation, group_name, rules, seen, steps
+from quarantine_azure.locks import LOCK
 from quarantine_azure.network_interface import JOINS
 from quarantine_azure.quarantine_group import delete_group, must_rest, put_group, put_nic
-from quarantine_azure.virtual_machine import GROUP, LOCK, MACHINE, NIC, get_group, get_locks, get_machine, get_nics
+from quarantine_azure.virtual_machine import GROUP, MACHINE, NIC, get_group, get_locks, get_machine, get_nics
 
 
 class VmIsolate(Action[AzureCloud, VmIsolation]):

@@ -29,7 +29,7 @@ from quarantine_azure.codes import coded
 from quarantine_azure.isolation import group_body, rules
 from quarantine_azure.session import Place, Session
 from tests.azure.conftest import SCOPE, Machine, provider
-from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm, Request, Style, changes_of
+from tests.testbed.arm import GROUP, ROUTES, SUBSCRIPTION, TOKEN, Arm, Request, Style, changes_of
 from tests.testbed.arm_network import Body
 from tests.testbed.process import free_port
 from tests.testbed.proxy import FaultProxy
@@ -509,6 +509,28 @@ def unknown(model: Any, value: dict[str, Any], path: str = "") -> list[str]:
 
 def is_model(hint: Any) -> bool:
     return isinstance(hint, type) and hasattr(hint, "_attr_to_rest_field")
+
+
+def test_a_body_with_what_the_sdk_does_not_know_or_only_the_server_writes_is_refused(
+    arm: Arm, cloud: AzureCloud
+) -> None:
+    account = arm.make_account("shopdata")
+    before = arm.read(account)
+    changing = cloud.through(CountingGate(), MARK)
+    kind = "Microsoft.Storage/storageAccounts"
+    for properties in ({"allowBlobPublicAcess": False}, {"creationTime": "2026-11-01T00:00:00Z"}):
+        with pytest.raises(Unsupported, match="Not a member that can be written"):
+            changing.change(f"{kind}/write", f"patch {kind}", id=account, body={"properties": properties})
+    assert arm.read(account) == before
+
+
+def test_an_answer_of_the_fake_that_the_sdk_does_not_know_fails_the_test(arm: Arm, cloud: AzureCloud) -> None:
+    (route,) = [it for it in ROUTES if it.method == "PATCH" and it.path.endswith("storageaccounts/[^/]+")]
+    body = arm.read(arm.make_account("shopdata"))
+    route.check_answered(body)
+    body["properties"]["networkAcls"]["byPass"] = "None"
+    with pytest.raises(AssertionError, match=r"properties\.networkAcls\.byPass"):
+        route.check_answered(body)
 
 
 def test_requests_without_token_or_version_are_refused(arm: Arm) -> None:

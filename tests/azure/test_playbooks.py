@@ -1,10 +1,11 @@
-"""The shipped playbook, loaded as the program loads it, and asked about real alerts."""
+"""The shipped playbooks, loaded as the program loads them, and asked about real alerts."""
 
 from typing import Any
 
 import pytest
 
 from quarantine.match import Matcher
+from quarantine.model import Finding, Resource, Severity
 from quarantine.playbook import Approval, load, shipped
 from quarantine.registry import Registry
 from quarantine_azure import Azure
@@ -21,10 +22,36 @@ def answer(record: dict[str, Any]) -> str | None:
     return found.name if found else None
 
 
-def test_there_is_one_and_it_can_be_undone() -> None:
-    (playbook,) = [load(path, Registry([Azure], {})) for path in FILES]
-    assert playbook.name == "isolate-vm"
-    assert playbook.approval is Approval.NONE
+def test_what_each_asks_of_a_person() -> None:
+    playbooks = [load(path, Registry([Azure], {})) for path in FILES]
+    assert {playbook.name: playbook.approval for playbook in playbooks} == {
+        "isolate-vm": Approval.NONE,
+        "close-public-storage": Approval.NONE,
+        "close-public-container": Approval.NONE,
+        "block-storage-keys": Approval.REQUIRED,
+    }
+
+
+def test_what_our_own_polls_find_is_answered() -> None:
+    playbooks = [load(path, Registry([Azure], {})) for path in FILES]
+    found = {
+        (kind, type_): Matcher(playbooks).answer(finding(kind, type_))
+        for kind, type_ in [
+            ("azure:storage-account", "public-storage-account"),
+            ("azure:blob-container", "public-container"),
+            ("azure:storage-account", "Storage.Blob_AccessInspectionAnomaly"),
+        ]
+    }
+    assert [playbook and playbook.name for playbook in found.values()] == [
+        "close-public-storage",
+        "close-public-container",
+        "block-storage-keys",
+    ]
+
+
+def finding(kind: str, type_: str) -> Finding:
+    resource = Resource(kind=kind, id="x", scope="s/g")
+    return Finding(source="a", id="1", type=type_, severity=Severity.HIGH, resource=resource, seen_at=RECEIVED)
 
 
 def test_a_grave_alert_about_a_machine_is_answered() -> None:

@@ -14,7 +14,6 @@ from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.permissions import allowed
 from quarantine_azure.provider import Azure, AzureSettings
 from quarantine_azure.session import PLACES, Session
-from quarantine_azure.vm_isolate import VmIsolate
 from tests.azure.conftest import SCOPE, Machine, provider
 from tests.testbed.arm import GROUP, OBJECT_ID, SUBSCRIPTION, Arm
 from tests.testbed.process import free_port
@@ -131,7 +130,12 @@ def test_a_scope_that_is_not_configured_is_not_connected(scope: str) -> None:
 
 
 def test_the_names_of_all_it_can_do() -> None:
-    assert {action.name for action in Azure.actions} == {"azure:vm-isolate"}
+    assert {action.name for action in Azure.actions} == {
+        "azure:vm-isolate",
+        "azure:storage-block-public",
+        "azure:container-block-public",
+        "azure:storage-credentials",
+    }
     assert set(Azure.parsers) == {"azure:defender-alert"}
 
 
@@ -196,6 +200,17 @@ def test_another_machine_of_that_name_is_gone(machine: Machine, cloud: AzureClou
         provider(machine.arm.url).resolve(cloud, machine.resource.model_copy(update={"uid": "x"}))
 
 
+def test_an_account_is_resolved_to_the_time_it_was_made_and_a_container_to_its_name(
+    arm: Arm, cloud: AzureCloud
+) -> None:
+    arm.make_container(arm.make_account("shopdata"), "images")
+    azure = provider(arm.url)
+    found, tags = azure.resolve(cloud, Resource(kind="azure:storage-account", id="ShopData", scope=SCOPE))
+    assert (found.id, found.uid, tags) == ("shopdata", "2026-03-02T10:11:12.1314151Z", {"team": "shop"})
+    found, tags = azure.resolve(cloud, Resource(kind="azure:blob-container", id="shopdata/Images", scope=SCOPE))
+    assert (found.id, found.uid, tags) == ("shopdata/images", None, {})
+
+
 def test_other_resources_are_not_resolved(machine: Machine, cloud: AzureCloud) -> None:
     with pytest.raises(Unsupported, match="azure:resource"):
         provider(machine.arm.url).resolve(cloud, Resource(kind="azure:resource", id="x", scope=SCOPE))
@@ -203,7 +218,7 @@ def test_other_resources_are_not_resolved(machine: Machine, cloud: AzureCloud) -
 
 # --- doctor --------------------------------------------------------------------------------------------------------
 
-NEEDED = VmIsolate().permissions()
+NEEDED = tuple(dict.fromkeys(permission for action in Azure.actions for permission in action().permissions()))
 
 
 def by_subject(azure: Azure) -> dict[str, Check]:

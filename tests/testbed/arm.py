@@ -2,8 +2,9 @@
 
 request ── log ── token ── API version ── fault? ── roles ── locks ── network provider ──> state, operation ── fault?
 
-It does what recorded sessions of the real one show, refuses what that refuses (arm_network.py), and can say no in every
-way that it says no. It keeps a log of requests. Put a `FaultProxy` in front of it to hold a call.
+It does what recorded sessions of the real one show, refuses what that refuses (arm_network.py, arm_storage.py), and can
+say no in every way that it says no. It keeps a log of requests. Put a `FaultProxy` in front of it to hold a call.
+What is no network resource is in ROUTES, and every body of it, in and out, is held against the SDK's own model.
 """
 
 import base64
@@ -18,10 +19,12 @@ from enum import Enum
 from fnmatch import fnmatch
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.testbed.arm_bodies import machine_body, nic_body
+from tests.testbed import arm_storage
+from tests.testbed.arm_bodies import account_body, container_body, machine_body, nic_body
 from tests.testbed.arm_network import Body, Refused, accept_group, accept_nic, joins
+from tests.testbed.arm_route import Route
 from tests.testbed.fault import Answer
 from tests.testbed.relay import Relay
 
@@ -32,6 +35,7 @@ OBJECT_ID = "b7f1f3a2-1111-4222-8333-444455556666"
 VMS = "Microsoft.Compute/virtualMachines"
 NICS = "Microsoft.Network/networkInterfaces"
 GROUPS = "Microsoft.Network/networkSecurityGroups"
+ROUTES: tuple[Route, ...] = (*arm_storage.ROUTES,)
 
 
 def _segment(claims: Mapping[str, Any]) -> str:
@@ -117,6 +121,7 @@ class Arm:
         self.delete_style = Style.BOTH
         self.polls: float = 0  # how many looks an operation that begins now will outlast; inf: until `finish`
         self.flushes = True  # whether the region knows flushConnection
+        self.nulls_remove = True  # whether null in a PATCH takes a property away (RFC 7396), or is passed over
         self.flows: dict[str, list[str]] = {}  # connections that are open, by the interface's id in lower case
         self.token = TOKEN
         self._operations: dict[str, Operation] = {}
@@ -145,14 +150,14 @@ class Arm:
         body = machine_body(f"{_group(group)}/providers/{VMS}/{name}", LOCATION, nics, **properties)
         for nic in nics:
             self.resources[nic.lower()]["properties"]["virtualMachine"] = {"id": body["id"]}
-        return self._store(body)
+        return self.store(body)
 
     def make_nic(self, name: str, security_group: str | None = None, group: str = GROUP, **properties: Any) -> str:
         """Its id. One connection through it is open."""
         id_ = f"{_group(group)}/providers/{NICS}/{name}"
         if security_group is not None:
             properties["networkSecurityGroup"] = {"id": security_group}
-        self._store(nic_body(id_, LOCATION, **properties))
+        self.store(nic_body(id_, LOCATION, **properties))
         self.flows[id_.lower()] = ["ssh from 203.0.113.7"]
         return id_
 
@@ -161,8 +166,17 @@ class Arm:
         id_ = f"{_group(group)}/providers/{GROUPS}/{name}"
         body = accept_group({"location": LOCATION, "tags": tags, "properties": {"securityRules": list(rules)}}, None)
         body["properties"]["provisioningState"] = "Succeeded"
-        self._store({**body, "id": id_, "name": name, "type": GROUPS})
+        self.store({**body, "id": id_, "name": name, "type": GROUPS})
         return id_
+
+    def make_account(self, name: str, group: str = GROUP, **properties: Any) -> str:
+        """A storage account; its id. What is None was never said."""
+        body = account_body(f"{_group(group)}/providers/{arm_storage.ACCOUNTS}/{name}", LOCATION, **properties)
+        return str(self.store(body)["id"])
+
+    def make_container(self, account: str, name: str, level: str | None = None) -> str:
+        """A blob container of the account with this id; its id."""
+        return str(self.store(container_body(f"{account}/blobServices/default/containers/{name}", level))["id"])
 
     def lock(self, level: str, scope: str, name: str = "keep") -> None:
         id_ = f"{scope}/providers/Microsoft.Authorization/locks/{name}"
@@ -178,7 +192,7 @@ class Arm:
         with self._lock:
             body = self.read(id_)
             change(body)
-            self._store(body)
+            self.store(body)
 
     def remove(self, id_: str) -> None:
         with self._lock:
@@ -282,7 +296,30 @@ class Arm:
         if path == f"/subscriptions/{SUBSCRIPTION}":
             self._allow(request, "Microsoft.Resources/subscriptions/read")
             return 200, {"id": request.path, "subscriptionId": SUBSCRIPTION, "state": "Enabled"}, {}
+        for route in ROUTES:
+            if route.method == request.method and (found := re.fullmatch(route.path, path)):
+                return self._routed(route, request, path, found)
         return self._resource(request, path)
+
+    def _routed(
+        self, route: Route, request: Request, path: str, found: re.Match[str]
+    ) -> tuple[int, Any, dict[str, str]]:
+        self._strike(request, after=False)
+        self._allow(request, route.permission)
+        if request.changes:
+            self._unlocked(path, request.method)
+        route.check_sent(request.body)
+        for link in route.links(request.body):
+            self._allow_link(link)
+        status, content, headers = route.answer(self, request, found)
+        route.check_answered(content)
+        return status, content, headers
+
+    def page(self, request: Request, found: list[Body]) -> Body:
+        """One at a time, so that everybody who lists meets a second page."""
+        number = int(request.query.get("page", 0))
+        more = {"nextLink": self._link(request, number + 1)} if number + 1 < len(found) else {}
+        return {"value": copy.deepcopy(found[number : number + 1]), **more}
 
     def _about(self, request: Request, scope: str, what: str) -> tuple[int, Any, dict[str, str]]:
         self._allow(request, f"Microsoft.Authorization/{what}/read")
@@ -293,12 +330,11 @@ class Arm:
             for lock in self.locks
             if f"{scope}/".startswith(f"{_scope(lock)}/") or f"{_scope(lock)}/".startswith(f"{scope}/")
         ]
-        page = int(request.query.get("page", 0))
-        more = {"nextLink": self._link(request, page + 1)} if page + 1 < len(related) else {}
-        return 200, {"value": related[page : page + 1], **more}, {}
+        return 200, self.page(request, related), {}
 
     def _link(self, request: Request, page: int) -> str:
-        return f"http://{request.headers['host']}{request.path}?api-version={request.query['api-version']}&page={page}"
+        query = urlencode({**request.query, "page": page})
+        return f"http://{request.headers['host']}{request.path}?{query}"
 
     def _resource(self, request: Request, path: str) -> tuple[int, Any, dict[str, str]]:
         found = re.fullmatch(r"/subscriptions/[^/]+/resourcegroups/([^/]+)/providers/([^/]+/[^/]+)/([^/]+)", path)
@@ -314,12 +350,12 @@ class Arm:
         if not any(f"/resourcegroups/{found[1]}/" in id_ for id_ in self.resources):
             raise Refused(404, "ResourceGroupNotFound", f"Resource group '{found[1]}' could not be found.")
         if verb == "read":
-            return self._get(path)
+            return self.get(path)
         self._unlocked(path, request.method)
         self._must_rest(path)
         return self._delete(request, path) if verb == "delete" else self._put(request, path, kind)
 
-    def _get(self, path: str) -> tuple[int, Any, dict[str, str]]:
+    def get(self, path: str) -> tuple[int, Any, dict[str, str]]:
         for operation in list(self._operations.values()):
             if operation.resource == path:
                 self._tick(operation)
@@ -329,7 +365,7 @@ class Arm:
             body = self._previous[path]
         if body is None:
             raise Refused(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
-        return 200, self._shown(body), {"ETag": body["etag"]}
+        return 200, self._shown(body), {"ETag": body["etag"]} if "etag" in body else {}
 
     def _put(self, request: Request, path: str, kind: str) -> tuple[int, Any, dict[str, str]]:
         before = self.resources.get(path)
@@ -340,8 +376,7 @@ class Arm:
             raise Refused(412, "PreconditionFailed", "The resource exists already.")
         if kind == NICS:
             for action in joins(request.body):
-                if not self._allows(action):
-                    raise Refused(403, "LinkedAuthorizationFailed", f"no permission to perform action '{action}'")
+                self._allow_link(action)
             made = accept_nic(request.body, before, self.resources)
         else:
             made = accept_group(request.body, before)
@@ -352,8 +387,8 @@ class Arm:
         made["properties"]["provisioningState"] = "Succeeded" if self.put_style is Style.AT_ONCE else "Updating"
         if self.put_style is Style.AT_ONCE:
             self._flush(before, made)
-        self._store(made)
-        headers = self._begin(request, path, self.put_style, before)
+        self.store(made)
+        headers = self.begin(request, path, self.put_style, before)
         status = 202 if self.put_style is Style.LOCATION else 200 if before else 201
         return status, None if self.put_style is Style.LOCATION else self._shown(made), headers
 
@@ -366,9 +401,9 @@ class Arm:
             self._previous[path] = self.resources.pop(path)
             return 200, None, {}
         self._set_state(path, "Deleting")
-        return 202, None, self._begin(request, path, self.delete_style, None, deletes=True)
+        return 202, None, self.begin(request, path, self.delete_style, None, deletes=True)
 
-    def _begin(
+    def begin(
         self, request: Request, path: str, style: Style, before: Body | None, deletes: bool = False
     ) -> dict[str, str]:
         if style is Style.AT_ONCE:
@@ -439,6 +474,10 @@ class Arm:
             message = f"The client '{OBJECT_ID}' does not have authorization to perform action '{action}'"
             raise Refused(403, "AuthorizationFailed", f"{message} over scope '{request.path}'.")
 
+    def _allow_link(self, action: str) -> None:
+        if not self._allows(action):
+            raise Refused(403, "LinkedAuthorizationFailed", f"no permission to perform action '{action}'")
+
     def _allows(self, action: str) -> bool:
         def any_of(patterns: Iterable[str]) -> bool:
             return any(fnmatch(action.lower(), pattern.lower()) for pattern in patterns)
@@ -474,14 +513,14 @@ class Arm:
     def _set_state(self, path: str, state: str) -> None:
         body = copy.deepcopy(self.resources[path])
         body["properties"]["provisioningState"] = state
-        self._store(body, keep_previous=True)
+        self.store(body, keep_previous=True)
 
-    def _store(self, body: Body, keep_previous: bool = False) -> Body:
+    def store(self, body: Body, keep_previous: bool = False) -> Body:
         path = body["id"].lower()
         if not keep_previous:
             self._previous[path] = self.resources.get(path)
         self._etags += 1
-        if body["type"] != VMS:
+        if body["type"].startswith("Microsoft.Network/"):
             body["etag"] = f'W/"{uuid.UUID(int=self._etags)}"'
         self.resources[path] = body
         return copy.deepcopy(body)

@@ -91,3 +91,45 @@ def _configuration(nic: str, network: str, name: str, *, primary: bool, address:
             **links,
         },
     }
+
+
+def account_body(id_: str, location: str, **properties: Any) -> Body:
+    """As a recorded PATCH answers it (kubernetes-sigs/cloud-provider-azure, accountclient): without an ETag."""
+    name = id_.rpartition("/")[2]
+    said = {
+        "allowBlobPublicAccess": True,
+        "allowSharedKeyAccess": True,
+        "publicNetworkAccess": "Enabled",
+        "minimumTlsVersion": "TLS1_2",
+        "supportsHttpsTrafficOnly": True,
+        "networkAcls": {"bypass": "AzureServices", "virtualNetworkRules": [], "ipRules": [], "defaultAction": "Allow"},
+        **properties,
+    }
+    return {
+        "sku": {"name": "Standard_LRS", "tier": "Standard"},
+        "kind": "StorageV2",
+        "id": id_,
+        "name": name,
+        "type": "Microsoft.Storage/storageAccounts",
+        "location": location,
+        "tags": {"team": "shop"},
+        "properties": {
+            "provisioningState": "Succeeded",
+            "creationTime": "2026-03-02T10:11:12.1314151Z",
+            "primaryEndpoints": {"blob": f"https://{name}.blob.core.windows.net/"},
+            "primaryLocation": location,
+            "statusOfPrimary": "available",
+            **{key: value for key, value in said.items() if value is not None},
+        },
+    }
+
+
+def container_body(id_: str, level: str | None) -> Body:
+    properties = {"lastModifiedTime": "2026-03-02T10:11:12Z", "leaseState": "Available", "hasLegalHold": False}
+    return {
+        "id": id_,
+        "name": id_.rpartition("/")[2],
+        "type": "Microsoft.Storage/storageAccounts/blobServices/containers",
+        "etag": '"0x8DC3A1B2C3D4E5F"',
+        "properties": {**properties, **({} if level is None else {"publicAccess": level})},
+    }
