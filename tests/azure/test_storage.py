@@ -94,7 +94,7 @@ def contain(setting: Setting) -> Any:
 
 
 def release(setting: Setting, before: Any) -> Any:
-    merged, _ = three_way(before, setting.target(before), observe(setting))  # type: ignore[type-var]
+    merged, _ = three_way(before, setting.target(before), observe(setting))
     setting.apply(merged)
     return observe(setting)
 

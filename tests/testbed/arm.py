@@ -169,9 +169,9 @@ class Arm:
         self.store({**body, "id": id_, "name": name, "type": GROUPS})
         return id_
 
-    def make_account(self, name: str, group: str = GROUP, **properties: Any) -> str:
+    def make_account(self, name: str, **properties: Any) -> str:
         """A storage account; its id. What is None was never said."""
-        body = account_body(f"{_group(group)}/providers/{arm_storage.ACCOUNTS}/{name}", LOCATION, **properties)
+        body = account_body(f"{_group(GROUP)}/providers/{arm_storage.ACCOUNTS}/{name}", LOCATION, **properties)
         return str(self.store(body)["id"])
 
     def make_container(self, account: str, name: str, level: str | None = None) -> str:
