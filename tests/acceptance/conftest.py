@@ -5,15 +5,18 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from quarantine_kubernetes import Kubernetes
 from tests.acceptance.product import Product
+from tests.kubernetes.rbac import granted_everywhere
 from tests.testbed.aws import ACCOUNT, REGION, Moto, aws_environment
-from tests.testbed.controlplane import ADMIN, ControlPlane
+from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.proxy import FaultProxy
 
 SCOPE = f"{ACCOUNT}/{REGION}"
@@ -110,14 +113,29 @@ class Cluster:
     def pod(self, name: str) -> dict[str, Any]:
         return self.api.get(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
 
+    @property
+    def policies_path(self) -> str:
+        return f"/apis/networking.k8s.io/v1/namespaces/{self.namespace}/networkpolicies"
+
     def policies(self) -> list[dict[str, Any]]:
-        return self.api.items(f"/apis/networking.k8s.io/v1/namespaces/{self.namespace}/networkpolicies")
+        return self.api.items(self.policies_path)
 
     def image(self, name: str) -> bytes:
         """What of a pod a release must give back, and that nothing of ours is left beside it."""
         pod = self.pod(name)
         kept = {key: value for key, value in pod["metadata"].items() if key not in ("resourceVersion", "managedFields")}
         return json.dumps([kept, pod["spec"], self.policies()], sort_keys=True).encode()
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(control_plane: ControlPlane) -> Iterator[Callable[..., Path]]:
+    """Settings for our user, who has exactly the permissions that the provider's parts declare."""
+    parts = (*Kubernetes.actions, *Kubernetes.captures)
+    needed = {permission for part in parts for permission in part().permissions()}
+    needed |= {permission for each in Kubernetes.groups.values() for permission in each.permissions}
+    needed |= {permission for each in Kubernetes.relations.values() for permission in each.permissions}
+    with granted_everywhere(control_plane, SERVICE, needed):
+        yield partial(control_plane.kubeconfig, SERVICE)
 
 
 @pytest.fixture
@@ -130,12 +148,12 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def on_kubernetes(cluster: Cluster, install: Install) -> Callable[..., Product]:
+def on_kubernetes(cluster: Cluster, kubeconfig: Callable[..., Path], install: Install) -> Callable[..., Product]:
     """An installation for the cluster of the test bed, through the proxy."""
 
     def start(**settings: Any) -> Product:
-        kubeconfig = cluster.api.kubeconfig(ADMIN, server=cluster.proxy.url)
-        providers = {"kubernetes": {"clusters": {"testbed": {"kubeconfig": str(kubeconfig)}}}}
+        path = kubeconfig(server=cluster.proxy.url)
+        providers = {"kubernetes": {"clusters": {"testbed": {"kubeconfig": str(path)}}}}
         return install({"providers": providers, **settings})
 
     return start

@@ -273,6 +273,10 @@ class Product:
     def types(self, case_id: str) -> list[str]:
         return [recorded.event.type for recorded in self.events(case_id)]
 
+    def ledger(self) -> dict[str, list[Recorded]]:
+        """The events of every case."""
+        return {line.id: self.events(line.id) for line in self.store.lines()}
+
     def assert_whole(self) -> None:
         report = verify(self.store.chains())
         assert report.finding is Finding.OK, report.sentence

@@ -5,16 +5,14 @@ network namespaces is measured, and nothing is believed.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from quarantine.case import Case, Outcome, Reason, Status
-from quarantine_kubernetes.pod_capture import PodCapture
-from quarantine_kubernetes.pod_group import PERMISSIONS
-from quarantine_kubernetes.pod_isolate import PodIsolate
+from tests.acceptance import trail
 from tests.acceptance.product import Product, falco
-from tests.kubernetes.rbac import granted_everywhere
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.enforcer import Enforcer
 from tests.testbed.kubeapi import Object, pod_path
@@ -32,18 +30,21 @@ GUARDS = {
 
 
 @pytest.fixture(scope="module")
-def product(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """One installation for all tests here, which looks every second and puts drift right once."""
-    providers = {"kubernetes": {"clusters": {"testbed": {"kubeconfig": str(control_plane.kubeconfig(SERVICE))}}}}
+def product(
+    control_plane: ControlPlane, kubeconfig: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    """One installation for all tests here, which looks every second and puts drift right once.
+
+    At the end, its ledger and the audit log of the API server must agree on every change that it made.
+    """
+    providers = {"kubernetes": {"clusters": {"testbed": {"kubeconfig": str(kubeconfig())}}}}
     watch = {"every": "1s", "on_drift": "reapply"}
-    permissions = {*PodIsolate().permissions(), *PodCapture().permissions(), *PERMISSIONS}
-    folder: Path = tmp_path_factory.mktemp("installation")
-    with (
-        granted_everywhere(control_plane, SERVICE, permissions),
-        Product(folder, {"providers": providers, "guards": GUARDS, "watch": watch}) as running,
-    ):
+    begin = datetime.now(UTC)
+    folder = tmp_path_factory.mktemp("installation")
+    with Product(folder, {"providers": providers, "guards": GUARDS, "watch": watch}) as running:
         yield running
         running.assert_whole()
+        trail.assert_agree(lambda: control_plane.audit(SERVICE), running.ledger(), begin)
 
 
 @pytest.fixture
@@ -62,13 +63,10 @@ def alert(product: Product, space: Space) -> Callable[[Object], str]:
     return send
 
 
-def mutations(control_plane: ControlPlane, space: Space) -> list[str]:
+def changes(control_plane: ControlPlane, space: Space) -> list[str]:
     """What our user has changed in the namespace, by the audit log of the API server."""
-    return [
-        f"{event['verb']} {event['objectRef']['resource']}"
-        for event in control_plane.audit(SERVICE)
-        if event["verb"] not in ("get", "list", "watch") and event["objectRef"].get("namespace") == space.name
-    ]
+    seen = trail.mutations(control_plane.audit(SERVICE))
+    return [str(each) for each in seen if each.name.startswith(f"{space.name}/")]
 
 
 def closed(one: Host, *others: Host) -> bool:
@@ -156,7 +154,7 @@ def test_where_another_policy_would_keep_it_open_it_is_refused_and_never_a_succe
     assert "allow-all" in sentence and "delete the pod" in sentence
     product.run("case", "approve", case, "--yes")
     assert "intended" not in product.types(case), "not even a person's yes makes it work"
-    assert mutations(control_plane, space) == []
+    assert changes(control_plane, space) == []
 
     # Was it right? What every other tool does: a deny-all policy, and the label that it selects.
     space.policy("deny-all", podSelector={"matchLabels": {"isolated": "yes"}}, policyTypes=["Ingress", "Egress"])
@@ -200,7 +198,7 @@ def test_a_pod_on_its_node_s_network_is_refused_with_what_would_work(
     sentence = str(product.store.load(case).sentence)
     assert "hostNetwork" in sentence and "cordon node node-1" in sentence
     assert product.store.load(case).status is Status.PROPOSED
-    assert mutations(control_plane, space) == []
+    assert changes(control_plane, space) == []
 
     space.policy("deny-all", policyTypes=["Ingress", "Egress"])
     until(lambda: families(client, host) == set())
@@ -217,7 +215,7 @@ def test_another_pod_under_the_same_name_is_left_alone(
 
     case = alert(old)
     assert product.wait(case, Status.CLOSED).outcome is Outcome.TARGET_GONE
-    assert mutations(control_plane, space) == []
+    assert changes(control_plane, space) == []
     assert space.labels("web-1") == {"app": "web"}
     assert opened(new, client)
 
