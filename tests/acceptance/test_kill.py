@@ -10,8 +10,8 @@ import pytest
 
 from quarantine.case import Outcome, Status
 from quarantine_aws.cloud import S3_SIGNATURE
-from tests.acceptance.conftest import CLOSED, Aws, Cluster
-from tests.acceptance.product import Product, asff, falco
+from tests.acceptance.conftest import CLOSED, Aws
+from tests.acceptance.product import Product, asff
 from tests.testbed.aws import ACCOUNT
 from tests.testbed.call import Call
 from tests.testbed.proxy import FaultProxy
@@ -21,7 +21,7 @@ Start = Callable[..., Product]
 
 def changes(proxy: FaultProxy) -> list[Call]:
     """Every call that changed something at the provider."""
-    reads = ("Get", "Head", "List", "Describe", "get ", "list ", "watch ", "create selfsubject")
+    reads = ("Get", "Head", "List", "Describe")
     return [call for call in proxy.recorded() if call.forwarded and not (call.operation or "").startswith(reads)]
 
 
@@ -94,40 +94,6 @@ def test_killed_at_every_call_of_a_containment(aws: Aws, on_aws: Start, nth: int
     product.wait(product.only_case().id, Status.CONTAINED, seconds=60)
     assert aws.block(bucket) == CLOSED
     assert len(changes(aws.proxy)) == 1
-    product.assert_whole()
-
-
-@pytest.mark.parametrize(
-    ("operation", "after_the_effect"),
-    [
-        ("create networkpolicies", False),
-        ("create networkpolicies", True),
-        ("patch pods", False),
-        ("patch pods", True),
-    ],
-)
-def test_killed_between_two_changes_of_one_apply(
-    cluster: Cluster, on_kubernetes: Start, operation: str, after_the_effect: bool
-) -> None:
-    cluster.api.make_pod(cluster.namespace, "web-1", {"app": "web"})
-    before = cluster.image("web-1")
-    product = on_kubernetes(guards={"mode": "auto"})
-    hold = cluster.proxy.hold_answer if after_the_effect else cluster.proxy.hold
-    held = hold(operation)
-    product.send_with_token(falco("web-1", cluster.namespace), "falco")
-    held.wait_reached()
-    product.kill()
-    held.abandon()
-
-    product.start()
-    case = product.wait(product.only_case().id, Status.CONTAINED, seconds=60)
-    assert len(cluster.policies()) == 1
-    assert "app" not in cluster.pod("web-1")["metadata"]["labels"]
-    assert [call.operation for call in changes(cluster.proxy)] == ["create networkpolicies", "patch pods"]
-
-    product.say("case", "release", case.id, "--no-wait")
-    product.wait(case.id, Status.CLOSED, seconds=60)
-    assert cluster.image("web-1") == before
     product.assert_whole()
 
 

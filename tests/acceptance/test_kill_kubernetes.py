@@ -1,0 +1,200 @@
+"""kill -9 of the server between any two calls to a real API server: whoever goes on comes to the same end.
+
+The proxy holds a chosen call, before or after its effect; the server is killed while it waits; a new one starts on the
+same files. The API server's audit log says that no change was made twice, and the ledger agrees with it call by call.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from quarantine import app
+from quarantine.case import Case, Status
+from quarantine.cli import hand
+from quarantine.playbook import shipped
+from tests.acceptance import trail
+from tests.acceptance.conftest import Cluster
+from tests.acceptance.product import Product
+from tests.conftest import Tell
+from tests.testbed.call import Call
+from tests.testbed.controlplane import SERVICE
+from tests.testbed.fault import Held
+from tests.testbed.kubeapi import Object
+from tests.testbed.poll import until
+from tests.testbed.proxy import FaultProxy
+
+PLAYBOOKS = sorted(path.stem for path in (shipped() / "kubernetes").glob("*.yaml"))
+ANN = "local:ann"
+WRITTEN = ("resourceVersion", "managedFields", "generation")
+"""What the API server notes of each write."""
+
+
+@dataclass
+class Target:
+    """A fresh resource for one life, and all that the playbook may touch."""
+
+    thing: tuple[str, str]
+    """Kind and id."""
+    paths: tuple[str, ...]
+
+
+def pod(cluster: Cluster, name: str) -> Target:
+    cluster.api.make_pod(cluster.namespace, name, {"app": "web", "tier": "front"})
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{name}"
+    return Target(("kubernetes:pod", name), (path,))
+
+
+TARGETS: dict[str, Callable[[Cluster, str], Target]] = {"isolate-pod": pod, "delete-pod": pod}
+"""By playbook. A new one needs a line here: without, `make soak` fails."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to die: at the so-manieth call, or at the first one of a name; before or after it has its effect."""
+
+    call: int | str
+    after: bool = False
+
+    def __str__(self) -> str:
+        return f"{'after' if self.after else 'before'} {self.call}"
+
+
+@dataclass
+class Life:
+    """What there was to see of one life."""
+
+    calls: dict[str, list[str]]
+    """The calls of each part, `containing` and `releasing`, in order."""
+    changes: list[str]
+    """Those that had an effect, by the audit log."""
+    outcome: str
+    given_back: bool
+
+
+class Killer:
+    """One installation, in which life after life begins and is carried to its end."""
+
+    def __init__(self, cluster: Cluster, product: Product) -> None:
+        self._cluster = cluster
+        self._product = product
+        self._office = app.load(product.config)  # where people sit: no process for each word that they say
+        self.kills = 0
+
+    def life(self, playbook: str, containing: Place | None = None, releasing: Place | None = None) -> Life:
+        begin = datetime.now(UTC)
+        target = TARGETS[playbook](self._cluster, f"web-{uuid.uuid4().hex[:8]}")
+        before = self._image(target)
+        ended, calls = self._part(containing, lambda: self._open(playbook, target))
+        case, parts = ended.id, {"containing": calls}
+        if ended.status is Status.CONTAINED:
+            ended, parts["releasing"] = self._part(releasing, lambda: self._office.desk.release(case, ANN))
+        assert ended.status is Status.CLOSED, f"{ended.status} {ended.reason} {ended.sentence}"
+        self._product.assert_whole()
+        trail.assert_agree(self._audit, {case: self._product.events(case)}, begin)
+        changes = [each.permission for each in trail.mutations(self._audit(), begin) if each.effective]
+        return Life(parts, changes, str(ended.outcome), self._image(target) == before)
+
+    def _open(self, playbook: str, target: Target) -> Case:
+        """As `quarantine run --apply` does it; the provider is asked nothing yet."""
+        scope = f"testbed/{self._cluster.namespace}"
+        asked = hand.request(self._office, playbook, target.thing, scope, None, ANN)
+        return self._office.store.open(hand.opened(self._office, asked), asked.by, self._office.clock())
+
+    def _audit(self) -> list[dict[str, Any]]:
+        return self._cluster.api.audit(SERVICE)
+
+    def _part(self, place: Place | None, begin: Callable[[], Case]) -> tuple[Case, list[str]]:
+        """From `begin` until the case rests; the server dies at this place, if there is such a one."""
+        proxy = self._cluster.proxy
+        proxy.forget()
+        held = _trap(proxy, place) if place else None
+        begun = begin()
+
+        def rests(now: Case) -> bool:
+            return now.status in (Status.CONTAINED, Status.CLOSED) and now.status is not begun.status
+
+        if held is not None:
+            self._await(begun.id, lambda now: held.reached.is_set() or rests(now))
+            if held.reached.is_set():
+                self._product.kill()
+                held.abandon()
+                self.kills += 1
+                self._product.start()
+        ended = self._await(begun.id, rests)
+        proxy.clear()
+        return ended, [call.operation or call.path for call in proxy.recorded()]
+
+    def _await(self, case: str, enough: Callable[[Case], bool]) -> Case:
+        def there() -> Case | None:
+            now = self._product.store.load(case)
+            if now.status is Status.AWAITING_APPROVAL:
+                now = self._office.desk.approve(case, ANN)
+            assert now.status is not Status.NEEDS_HUMAN, f"{now.reason} {now.sentence}"
+            return now if enough(now) else None
+
+        found = until(there, seconds=60)
+        assert found is not None
+        return found
+
+    def _image(self, target: Target) -> bytes:
+        """Without what the API server notes of each write, and without the names of this life."""
+        found = [_lasting(self._cluster.api.get(path)) for path in target.paths if self._cluster.api.exists(path)]
+        return json.dumps([found, self._cluster.policies()], sort_keys=True).encode()
+
+
+def _trap(proxy: FaultProxy, place: Place) -> Held:
+    seen = 0
+
+    def here(call: Call) -> bool:
+        nonlocal seen
+        seen += 1
+        return seen == place.call
+
+    hold = proxy.hold_answer if place.after else proxy.hold
+    return hold(place.call if isinstance(place.call, str) else here)
+
+
+def _lasting(thing: Object) -> Object:
+    metadata = {key: value for key, value in thing["metadata"].items() if key not in WRITTEN}
+    return {**thing, "metadata": metadata}
+
+
+@pytest.fixture
+def killer(cluster: Cluster, on_kubernetes: Callable[..., Product]) -> Killer:
+    limits = {"per_account_10m": 1000, "per_account_24h": 1000, "global_24h": 1000}
+    guards: dict[str, Any] = {"mode": "auto", "budget": limits, "storm": {"cases": 1000}}
+    return Killer(cluster, on_kubernetes(guards=guards, approvals={"second_person": False}))
+
+
+def test_killed_around_each_change_of_isolating_a_pod_and_of_giving_it_back(killer: Killer) -> None:
+    policy = "networkpolicies.networking.k8s.io"
+    for containing, releasing in (
+        (Place("create networkpolicies"), Place("patch pods")),
+        (Place("create networkpolicies", after=True), Place("patch pods", after=True)),
+        (Place("patch pods"), Place("delete networkpolicies")),
+        (Place("patch pods", after=True), Place("delete networkpolicies", after=True)),
+    ):
+        life = killer.life("isolate-pod", containing, releasing)
+        where = f"{containing}, and {releasing}"
+        assert life.changes == [f"create {policy}", "patch pods", "patch pods", f"delete {policy}"], where
+        assert (life.outcome, life.given_back) == ("released", True), where
+    assert killer.kills == 8
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_killed_between_every_two_calls(killer: Killer, playbook: str, tell: Tell) -> None:
+    unharmed = killer.life(playbook)
+    longest = max(len(calls) for calls in unharmed.calls.values())
+    for number in range(1, longest + 1):
+        for after in (False, True):
+            place = Place(number, after)
+            harmed = killer.life(playbook, place, place)
+            same = (harmed.changes, harmed.outcome, harmed.given_back)
+            assert same == (unharmed.changes, unharmed.outcome, unharmed.given_back), str(place)
+    tell(f"{playbook}: {killer.kills} kills at {sum(map(len, unharmed.calls.values()))} calls")
