@@ -65,8 +65,8 @@ def space(control_plane: ControlPlane, node: Node) -> Iterator[Space]:
 
 
 @pytest.fixture(scope="module")
-def _enforcer(control_plane: ControlPlane, pod_network: PodNetwork) -> Iterator[Enforcer]:
-    with Enforcer(control_plane, pod_network) as running:
+def _enforcer(control_plane: ControlPlane, node: Node) -> Iterator[Enforcer]:
+    with Enforcer(control_plane, node) as running:
         yield running
 
 

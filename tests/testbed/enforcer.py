@@ -13,29 +13,42 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.testbed.kubeapi import KubeApi, Object
-from tests.testbed.network import TRACKED, PodNetwork
+from tests.testbed.kubeapi import KubeApi, Object, pod_path
+from tests.testbed.network import TRACKED
+from tests.testbed.node import Node
+from tests.testbed.poll import until
 from tests.testbed.reflector import Reflector
 
 POLICIES: Final = "/apis/networking.k8s.io/v1/networkpolicies"
 PODS: Final = "/api/v1/pods"
 NAMESPACES: Final = "/api/v1/namespaces"
 
+NAME: Final = "kube-router"
+NAMESPACE: Final = "kube-system"
+DAEMON_SETS: Final = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"
+
 Network = IPv4Network | IPv6Network
 _EVERYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class Enforcer:
-    """Enforces inside `with`, but for the time between `stop` and `start`."""
+    """Enforces inside `with`, but for the time between `stop` and `start`.
 
-    def __init__(self, api: KubeApi, network: PodNetwork) -> None:
+    To the cluster it is kube-router: a DaemonSet's pod on the node, ready as long as it enforces.
+    """
+
+    def __init__(self, api: KubeApi, node: Node) -> None:
         self._api = api
-        self._network = network
+        self._node = node
         self._changed = threading.Event()
         self._watched: list[Reflector] = []
         self._thread: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
+        self._node.serve(NAMESPACE)
+        self._api.create(DAEMON_SETS, _daemon_set())
+        (self._pod,) = until(self._pods)
+        self._node.host(self._pod)
         self.start()
         return self
 
@@ -43,6 +56,8 @@ class Enforcer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._api.delete(f"{DAEMON_SETS}/{NAME}")
+        self._api.delete(pod_path(self._pod))
 
     def start(self) -> None:
         """What the API server has by now is enforced when this returns."""
@@ -54,9 +69,10 @@ class Enforcer:
         self._enforce()
         self._thread = ThreadPoolExecutor(1, "enforcer")
         self._working = self._thread.submit(self._work)
+        self._report_ready("True")
 
     def stop(self) -> None:
-        """Its last rules stay. Raises what it has died of."""
+        """Its last rules stay. The kubelet has noticed when this returns. Raises what it has died of."""
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
@@ -64,7 +80,16 @@ class Enforcer:
         thread.shutdown()
         for each in self._watched:
             each.stop()
+        self._report_ready("False")
         self._working.result()
+
+    def _pods(self) -> list[Object]:
+        found = self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3D{NAME}")
+        here = [pod for pod in found if pod["spec"].get("nodeName") == self._node.name]
+        return [pod for pod in here if "deletionTimestamp" not in pod["metadata"]]
+
+    def _report_ready(self, status: str) -> None:
+        self._api.patch_status(pod_path(self._pod), {"conditions": [{"type": "Ready", "status": status}]})
 
     def _work(self) -> None:
         while True:
@@ -77,7 +102,15 @@ class Enforcer:
     def _enforce(self) -> None:
         policies, pods, namespaces = (each.objects() for each in self._watched)
         chains = compile_policies(policies, pods, namespaces)
-        self._network.filter(render(chains, 4), render(chains, 6))
+        self._node.network.filter(render(chains, 4), render(chains, 6))
+
+
+def _daemon_set() -> Object:
+    labels = {"k8s-app": NAME}
+    container = {"name": NAME, "image": "docker.io/cloudnativelabs/kube-router:v2.9.0"}
+    spec = {"hostNetwork": True, "containers": [container], "tolerations": [{"operator": "Exists"}]}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    return {"metadata": {"name": NAME}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Node:
     def __init__(self, api: KubeApi, network: PodNetwork, name: str = "node-1") -> None:
         self.name = name
         self._api = api
-        self._network = network
+        self.network = network
         self._namespaces: set[str] = set()
         self._lock = threading.Lock()
         self._hosts: dict[str, PodHost] = {}  # by the uid of the pod
@@ -59,7 +59,7 @@ class Node:
         """Where a pod is on the network: the node itself for one that shares its network. Waits until it runs."""
         if pod["spec"].get("hostNetwork"):
             until(lambda: self._api.get(pod_path(pod)).get("status", {}).get("podIP"))
-            return self._network.node
+            return self.network.node
 
         def running() -> PodHost | None:
             if self._working.done():
@@ -81,7 +81,7 @@ class Node:
             namespaces = set(self._namespaces)
         pods = {pod["metadata"]["uid"]: pod for pod in self._pods.objects()}
         for uid in set(self._hosts) - set(pods):
-            self._network.detach(self._hosts.pop(uid))
+            self.network.detach(self._hosts.pop(uid))
         for uid, pod in pods.items():
             if pod["metadata"]["namespace"] not in namespaces or pod["spec"].get("nodeName", self.name) != self.name:
                 continue
@@ -98,21 +98,21 @@ class Node:
         if not pod["spec"].get("nodeName"):
             self._api.bind(pod, self.name)
         if pod["spec"].get("hostNetwork"):
-            self._report(pod, self._network.node)
+            self._report(pod, self.network.node)
             return
-        host = self._network.attach(*pod_addresses())
+        host = self.network.attach(*pod_addresses())
         try:
             self._report(pod, host)
         except BaseException:
-            self._network.detach(host)
+            self.network.detach(host)
             raise
         self._hosts[uid] = host
 
     def _report(self, pod: Object, host: Host) -> None:
-        here = [{"ip": address} for address in self._network.node.addresses]
+        here = [{"ip": address} for address in self.network.node.addresses]
         self._api.report_running(pod, *host.addresses, hostIP=here[0]["ip"], hostIPs=here)
 
     def _end(self, uid: str, pod: Object) -> None:
         if uid in self._hosts:
-            self._network.detach(self._hosts.pop(uid))
+            self.network.detach(self._hosts.pop(uid))
         self._api.request("DELETE", pod_path(pod), {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})

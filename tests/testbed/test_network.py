@@ -8,6 +8,7 @@ import pytest
 
 from quarantine_kubernetes.network_policy import Direction, isolation
 from tests.testbed.enforcer import Enforcer
+from tests.testbed.kubeapi import Object
 from tests.testbed.network import BOTH, PORTS, PodNetwork, families
 from tests.testbed.node import Node
 from tests.testbed.poll import until
@@ -57,10 +58,13 @@ def test_the_pods_of_a_replica_set_run_and_a_deleted_one_is_replaced(space: Spac
 
     gone = node.host(first)
     space.api.delete(f"{space.pods}/{first['metadata']['name']}", grace=None)
-    until(lambda: {pod["metadata"]["uid"] for pod in space.api.items(space.pods)} > {second["metadata"]["uid"]})
+
+    def others() -> list[Object]:
+        known = (first["metadata"]["uid"], second["metadata"]["uid"])
+        return [pod for pod in space.api.items(space.pods) if pod["metadata"]["uid"] not in known]
+
+    (third,) = until(others)
     until(lambda: families(node.host(second), gone) == set())
-    (third,) = [pod for pod in space.api.items(space.pods) if pod["metadata"]["uid"] != second["metadata"]["uid"]]
-    assert third["metadata"]["uid"] != first["metadata"]["uid"]
     assert families(node.host(second), node.host(third)) == BOTH
 
 
