@@ -18,6 +18,7 @@ from tests.testbed.enforcer import Enforcer
 from tests.testbed.missing import Missing, need
 from tests.testbed.network import PodNetwork
 from tests.testbed.node import Node
+from tests.testbed.oracle import Oracle
 from tests.testbed.postgres import Postgres
 from tests.testbed.proxy import FaultProxy
 from tests.testbed.space import Space
@@ -25,7 +26,7 @@ from tests.testbed.space import Space
 Tell = Callable[[str], None]
 _TOLD = pytest.StashKey[list[str]]()
 
-Server = TypeVar("Server", ControlPlane, Dockerd, Moto, PodNetwork, Postgres)
+Server = TypeVar("Server", ControlPlane, Dockerd, Moto, Oracle, PodNetwork, Postgres)
 
 
 def _running(stack: ExitStack, server: Server) -> Server:
@@ -75,6 +76,13 @@ def enforcer(_enforcer: Enforcer) -> Iterator[Enforcer]:
     """Enforces network policies between the pods of the `node`. A test may stop it."""
     yield _enforcer
     _enforcer.start()
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[Oracle]:
+    """Says what network policies let through, by another implementation than ours."""
+    with ExitStack() as stack:
+        yield _running(stack, Oracle())
 
 
 @pytest.fixture(scope="session")

@@ -131,6 +131,7 @@ class Killer:
 
     def _await(self, case: str, enough: Callable[[Case], bool]) -> Case:
         def there() -> Case | None:
+            self._cluster.api.play_kubelet(self._cluster.namespace)
             now = self._product.store.load(case)
             if now.status is Status.AWAITING_APPROVAL:
                 now = self._office.desk.approve(case, ANN)

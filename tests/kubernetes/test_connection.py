@@ -2,8 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 
 from quarantine_kubernetes.connection import PROTOCOLS, Connection, ContainerPort, Endpoint, lets, passes
 from quarantine_kubernetes.network_policy import Direction
-from tests.testbed.missing import Missing, need
-from tests.testbed.oracle import Oracle
+from tests.testbed.oracle import Oracle, asked
 
 KEYS, VALUES = ("app", "tier"), ("a", "b")
 SPACES = {"shop": {"name": "shop"}, "bank": {"name": "bank", "tier": "a"}, "bare": {}}
@@ -119,35 +117,6 @@ connection = st.builds(
     st.sampled_from((("TCP", 80), ("TCP", 81), ("TCP", 8080), ("TCP", 53), ("UDP", 53), ("SCTP", 80), ("UDP", 80))),
 )
 questions = st.tuples(st.lists(policy, min_size=1, max_size=5), st.lists(connection, min_size=8, max_size=16))
-
-
-@pytest.fixture(scope="module")
-def oracle() -> Iterator[Oracle]:
-    with ExitStack() as stack:
-        server = Oracle()
-        need(server.missing())
-        try:
-            stack.enter_context(server)
-        except Missing as missing:
-            need(str(missing))
-        yield server
-
-
-def asked(one: Connection) -> dict[str, Any]:
-    """For cyclonus, which wants the name of a port to be looked up beforehand."""
-    named = {(port.number, port.protocol): port.name for port in one.destination.ports if port.name}
-    return {
-        "source": _end(one.source),
-        "destination": _end(one.destination),
-        "port": one.port,
-        "protocol": one.protocol,
-        "port_name": named.get((one.port, one.protocol), ""),
-    }
-
-
-def _end(end: Endpoint) -> dict[str, Any]:
-    address = end.addresses[0]
-    return {**end.model_dump(include={"namespace", "namespace_labels", "labels"}), "address": address}
 
 
 def agree(oracle: Oracle, examples: int) -> Counter[str]:

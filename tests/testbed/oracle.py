@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from quarantine_kubernetes.connection import Connection, Endpoint
 from tests.testbed.gobinary import GoBinary
 
 BINARY = GoBinary(source=Path(__file__).with_name("oracle"), title="cyclonus")
@@ -46,3 +47,20 @@ class Oracle:
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         return Said(*([(one["ingress"], one["egress"]) for one in answer[key]] for key in ("verdicts", "raw")))
+
+
+def asked(one: Connection) -> dict[str, Any]:
+    """For cyclonus, which wants the name of a port to be looked up beforehand."""
+    named = {(port.number, port.protocol): port.name for port in one.destination.ports if port.name}
+    return {
+        "source": _end(one.source),
+        "destination": _end(one.destination),
+        "port": one.port,
+        "protocol": one.protocol,
+        "port_name": named.get((one.port, one.protocol), ""),
+    }
+
+
+def _end(end: Endpoint) -> dict[str, Any]:
+    address = end.addresses[0]
+    return {**end.model_dump(include={"namespace", "namespace_labels", "labels"}), "address": address}

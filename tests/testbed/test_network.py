@@ -1,12 +1,10 @@
 """Pods on wires, and the enforcer between them: what every test about packets takes for granted."""
 
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quarantine_kubernetes.network_policy import Direction, isolation
 from tests.testbed.enforcer import Enforcer
 from tests.testbed.kubeapi import Object
 from tests.testbed.network import BOTH, PORTS, PodNetwork, families
@@ -173,61 +171,3 @@ def test_a_name_of_a_port_is_looked_up_at_each_pod_that_is_spoken_to(space: Spac
     space.policy("rule", **TO_WEB, policyTypes=["Egress"], egress=[{"ports": [{"port": "api"}]}])
     until(lambda: families(web, one) == set())
     assert [{port for port in PORTS if families(web, other, port)} for other in (one, two)] == [{81}, {443}]
-
-
-# Against the product's evaluator
-
-
-def random_policies(draw: random.Random) -> list[dict[str, Any]]:
-    def selector() -> dict[str, Any]:
-        kind = draw.randrange(5)
-        key, value = draw.choice(["app", "tier"]), draw.choice(["a", "b"])
-        if kind == 0:
-            return {}
-        if kind < 3:
-            return {"matchLabels": {key: value}}
-        operator = draw.choice(["In", "NotIn", "Exists", "DoesNotExist"])
-        values = {"values": [value]} if operator in ("In", "NotIn") else {}
-        return {"matchExpressions": [{"key": key, "operator": operator, **values}]}
-
-    def policy() -> dict[str, Any]:
-        spec: dict[str, Any] = {"podSelector": selector()}
-        if types := draw.choice([[], ["Ingress"], ["Egress"], ["Ingress", "Egress"]]):
-            spec["policyTypes"] = types
-        for direction, word in (("ingress", "from"), ("egress", "to")):
-            if draw.random() < 0.4:
-                spec[direction] = [{word: [{"podSelector": selector()}]} if draw.random() < 0.7 else {}]
-        return spec
-
-    return [policy() for _ in range(draw.randrange(1, 4))]
-
-
-def test_random_policies_close_what_the_evaluator_says_is_closed(space: Space, enforcer: Enforcer, seed: int) -> None:
-    """In one namespace: what no policy selects is open, what is selected without an opening is closed."""
-    draw = random.Random(seed)
-    labels = [{}, {"app": "a"}, {"app": "b", "tier": "a"}, {"tier": "b"}]
-    hosts = [space.host(f"pod-{number}", **each) for number, each in enumerate(labels)]
-    judged = 0
-    for _ in range(15):
-        specs = random_policies(draw)
-        for number, spec in enumerate(specs):
-            space.policy(f"random-{number}", **spec)
-        found = [isolation(space.api.items(space.policies), each) for each in labels]
-        enforcer.stop()
-        enforcer.start()
-        for source, one in zip(found, hosts, strict=True):
-            for target, other in zip(found, hosts, strict=True):
-                if one is other:
-                    continue
-                ways = source[Direction.EGRESS], target[Direction.INGRESS]
-                if any(way.selected and not way.openings for way in ways):
-                    expected: set[int] = set()
-                elif not any(way.selected for way in ways):
-                    expected = BOTH
-                else:
-                    continue
-                assert families(one, other) == expected, (specs, labels)
-                judged += 1
-        for number in range(len(specs)):
-            space.delete_policy(f"random-{number}")
-    assert judged > 20
