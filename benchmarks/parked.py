@@ -26,7 +26,8 @@ from quarantine.config import Approvals, Mode
 from quarantine.ledger import START, seal
 from quarantine.store import schema
 from quarantine.store.sql import Store, _projection
-from tests.core.bench import Bench, HandClock, settings
+from quarantine.testing.installation import HandClock, settings
+from tests.core.bench import Bench
 from tests.testbed.postgres import Postgres
 from tests.testbed.process import Process, free_port
 

@@ -5,12 +5,17 @@ What the machine lacks skips the tests that want it, with the reason; under STRI
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from quarantine.testing.crash import RUNS
+from quarantine.testing.installation import memory_folder
 from tests.testbed.aws import Moto
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dockerd import Dockerd
@@ -126,6 +131,13 @@ def seed(record_property: Callable[[str, object], None]) -> int:
     return number
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where the machine has that."""
+    with memory_folder(tmp_path) as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def tell(request: pytest.FixtureRequest) -> Tell:
     """Says something that stands at the end of the run, whether the test fails or not."""
@@ -139,8 +151,20 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The numbers of the long tests."""
-    if told := config.stash.get(_TOLD, []):
+    """The numbers of the long tests, and of the crash tests of all processes."""
+    told = [*config.stash.get(_TOLD, []), *_crash_runs(terminalreporter)]
+    if told:
         terminalreporter.section("counted")
         for line in told:
             terminalreporter.write_line(line)
+
+
+def _crash_runs(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
+    runs: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
+            for counted in (str(value) for name, value in report.user_properties if name == RUNS):
+                playbook, _, count = counted.rpartition(" ")
+                runs[playbook] += int(count)
+    if runs:
+        yield f"{runs.total()} crash runs: {', '.join(f'{name} {runs[name]}' for name in sorted(runs))}"

@@ -1,7 +1,7 @@
 """What must hold after every step, whatever went wrong: read from the ledger and from the platform itself.
 
-    witness = Witness(store, registry, settings, truth, in_place, clock)
-    world.witness = witness            # told of each change when it reaches the platform, and when it takes effect
+    witness = Witness(store, registry, settings, truth, clock)
+    # Told of each change when it reaches the platform, and when it takes effect: see installation.py.
     check(witness)                     # after every step of a test; raises Violated with all that is wrong
 
 I-2, I-11 and I-12 are looked at in the very moment that a change is sent: see witness.py.
@@ -58,7 +58,7 @@ _NAMES_WHAT_IT_LEFT = frozenset({Outcome.KEPT, Outcome.HANDLED_OUTSIDE, Outcome.
 def i3_no_silent_half_state(witness: Witness) -> Iterator[str]:
     """I-3: where something of ours is in place, an open case names it, or one that a person closed knowing it."""
     live = {case.resource.identity for case in witness.cases() if case.status is not Status.CLOSED}
-    for mark in set(witness.in_place()):
+    for mark in set(witness.standing()):
         intent = witness.intent(mark)
         case = witness.case(mark.case)
         if intent is None or isinstance(intent, ReleaseIntended) or case.status is not Status.CLOSED:
@@ -142,8 +142,9 @@ def i6_one_case_each(witness: Witness) -> Iterator[str]:
 
 def i7_effects_are_not_doubled(witness: Witness) -> Iterator[str]:
     """I-7: under one intent a call takes effect once, and once more for each recorded retry."""
-    for (case, step, key, call), count in Counter(
-        (effect.mark.case, effect.mark.step, effect.mark.key, effect.call) for effect in witness.effects
+    for (case, step, key, call, _), count in Counter(
+        (effect.mark.case, effect.mark.step, effect.mark.key, effect.call, effect.arguments)
+        for effect in witness.effects
     ).items():
         tries = 1 + sum(isinstance(item.event, Retried) and item.event.step == step for item in witness.history(case))
         if count > tries:

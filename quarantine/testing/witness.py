@@ -1,18 +1,19 @@
 """Sees every change at the moment it reaches a platform, and reads the ledger and the platform without the engine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 
 from quarantine.action import GONE, Absence, Action, Cloud, Mark, State
-from quarantine.case import Case, Intended, Recorded, ReleaseIntended, fold
+from quarantine.case import Case, Intended, Progress, Recorded, ReleaseIntended, fold
 from quarantine.config import Settings
 from quarantine.errors import Gone
 from quarantine.ledger import Sealed, unseal
 from quarantine.model import Resource
 from quarantine.plan import Image, PlannedStep, restored
 from quarantine.registry import Registry
+from quarantine.state import difference
 from quarantine.store.sql import Store
 
 MANY = 1_000_000
@@ -30,6 +31,10 @@ class Effect:
     """The undoing of this step had begun already, under a later intent."""
     resource: str
     """The identity of what it was meant for."""
+    release: bool = False
+    """It was sent under the intent of a release."""
+    arguments: str = ""
+    """What was sent, where that is known: two calls that differ in it are two changes."""
 
 
 @dataclass
@@ -41,9 +46,10 @@ class Witness:
     settings: Settings
     truth: Callable[[Resource], Cloud]
     """A connection that shows how things are: never stale, never refused."""
-    in_place: Callable[[], Iterable[Mark]]
-    """Under which marks something was written at the platform that is still to be seen there."""
     clock: Callable[[], datetime]
+    in_place: Callable[[], Iterable[Mark]] | None = None
+    """Under which marks something was written at the platform that is still to be seen there. Without it, `standing`
+    finds out from the ledger and from what the resources really show."""
 
     effects: list[Effect] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -74,7 +80,7 @@ class Witness:
             if fnmatchcase(str(intent.resource), pattern):
                 self.wrong.append(f"I-12: {call} was sent to {intent.resource}, which is protected")
 
-    def happens(self, call: str, mark: Mark | None) -> None:
+    def happens(self, call: str, mark: Mark | None, arguments: str = "") -> None:
         """A change takes effect. Never raises."""
         if mark is None:
             return  # said when it was sent
@@ -83,8 +89,9 @@ class Witness:
         if intent is None:
             return
         last = [event for event in self.intents(mark.case) if event.step == mark.step][-1]
-        stale = isinstance(intent, Intended) and isinstance(last, ReleaseIntended)
-        self.effects.append(Effect(call, mark, self.clock(), stale, intent.resource.identity))
+        release = isinstance(intent, ReleaseIntended)
+        stale = not release and isinstance(last, ReleaseIntended)
+        self.effects.append(Effect(call, mark, self.clock(), stale, intent.resource.identity, release, arguments))
 
     def meddled(self, resource: Resource) -> None:
         """Somebody else has changed it now: whether a release gives it back exactly cannot be told from outside."""
@@ -141,6 +148,25 @@ class Witness:
         except Gone:
             return GONE
         return state
+
+    def standing(self) -> Iterator[Mark]:
+        """Under which marks something of ours is to be seen at the platform now."""
+        if self.in_place is not None:
+            yield from self.in_place()
+            return
+        for case in self.cases():
+            last = {event.step: event for event in self.intents(case.id) if isinstance(event, Intended)}
+            for index, intent in last.items():
+                assert case.plan is not None
+                if self._shows(case.plan.steps[index], case.progress(index)):
+                    yield Mark(installation=self.store.installation(), case=case.id, step=index, key=intent.key)
+
+    def _shows(self, step: PlannedStep, progress: Progress) -> bool:
+        """Does the resource show any value that only the target has? What is gone shows nothing."""
+        before, target = self.restored(progress.before, step), self.restored(progress.target, step)
+        written = {item.path for item in difference(before, target)}
+        now = self.observe(step)
+        return now is not GONE and bool(written - {item.path for item in difference(target, now)})
 
     def restored(self, image: Image, step: PlannedStep) -> State | Absence:
         return restored(image, self._action(step).state)

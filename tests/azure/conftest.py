@@ -41,7 +41,7 @@ class Machine:
 
     def images(self) -> list[Body]:
         """Both interfaces as they stand, but for what changes with every write."""
-        return [_lasting(self.arm.read(nic)) for nic in (self.first, self.second)]
+        return [lasting(self.arm.read(nic)) for nic in (self.first, self.second)]
 
     def own_group(self) -> Body:
         return self.arm.read(self.own_group_id())
@@ -50,7 +50,8 @@ class Machine:
         return f"{self.group.rpartition('/')[0]}/cloud-quarantine-{self.resource.uid}"
 
 
-def _lasting(body: Body) -> Body:
+def lasting(body: Body) -> Body:
+    """Without what changes with every write."""
     return {key: value for key, value in body.items() if key != "etag"}
 
 

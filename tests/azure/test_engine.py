@@ -1,52 +1,36 @@
-"""The engine on a resource manager of ours, on a clock that tests turn: deaths everywhere, lost answers, old reads.
+"""The engine on a resource manager of ours, on a clock that tests turn: lost answers, old reads, locks, throttling.
 
-The places to die at are named by the store and by the gate, as in tests/core/test_crash.py: the list is complete by
-construction. Whatever happens, each change is made once, and a release gives back what was.
+Whatever happens, each change is made once, and a release gives back what was. It dies everywhere in test_crash.py.
 """
 
-from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from quarantine.case import Case, Outcome, Reason, Status
-from quarantine.model import Finding, Severity
-from quarantine.playbook import Shelf, load, shipped
-from quarantine.registry import Registry
-from quarantine.testing.fake.world import Died
+from quarantine.playbook import shipped
+from quarantine.testing.crash import Scene, live
+from quarantine.testing.installation import Installation
 from tests.azure.conftest import Machine, make_machine, provider
-from tests.core.bench import Bench
-from tests.core.test_crash import Deaths
 from tests.testbed.arm import Arm, Request, Style, changes_of
 
+PLAYBOOK = shipped() / "azure" / "isolate-vm.yaml"
 
-class AzureBench(Bench):
+
+@dataclass
+class AzureBench(Installation):
     """One installation that has the shipped playbook, and a machine with two interfaces."""
 
-    def __init__(self, folder: Path, arm: Arm) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder)
-        self.arm = arm
-        self.machine_of = make_machine(arm)
+    arm: Arm = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.machine_of = make_machine(self.arm)
         self.before = self.machine_of.images()
-        azure = provider(arm.url)
-        self.registry = Registry([type(azure)], {"azure": azure})
-        self.playbook = load(shipped() / "azure" / "isolate-vm.yaml", self.registry)
-        self.shelf = Shelf({self.playbook.name: self.playbook}, {})
-        self.engine = self.worker()
 
     def begin(self) -> Case:
-        found = Finding(
-            source="defender",
-            id="alert-1",
-            severity=Severity.HIGH,
-            resource=self.machine_of.resource,
-            seen_at=self.clock(),
-        )
-        result = self.intake.link(found, "source:defender", self.playbook)
-        assert result.case is not None
-        return self.store.load(result.case)
+        return self.open(self.machine_of.resource, PLAYBOOK.stem)
 
     def assert_given_back(self) -> None:
         assert self.machine_of.images() == self.before
@@ -54,27 +38,13 @@ class AzureBench(Bench):
 
 
 @pytest.fixture
-def bench(arm: Arm, tmp_path: Path) -> AzureBench:
-    return AzureBench(tmp_path, arm)
+def bench(arm: Arm, memory: Path) -> AzureBench:
+    return AzureBench(memory, provider(arm.url), [PLAYBOOK], arm=arm)
 
 
-def life(bench: AzureBench, deaths: Callable[[str], None] = lambda _: None) -> Case:
-    """From the finding to the release; whoever dies is followed by another worker."""
-    case = bench.begin()
-    bench.failpoint = deaths
-    engine = bench.engine
-    for _ in range(12):
-        try:
-            case = bench.settle(case, engine)
-            if case.status is not Status.CONTAINED:
-                return case
-            assert is_contained(bench.machine_of)
-            bench.desk.release(case.id, "local:ann")
-        except Died:
-            engine = bench.worker()
-            bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
-        case = bench.store.load(case.id)
-    raise AssertionError(f"no end: {case.status} {case.reason} {case.sentence}")
+def life(bench: AzureBench) -> Case:
+    """From the finding to the release."""
+    return live(Scene(bench, bench.machine_of.resource, bench.machine_of.images), PLAYBOOK.stem)
 
 
 def is_contained(machine: Machine) -> bool:
@@ -100,36 +70,6 @@ def test_a_life_unharmed(bench: AzureBench, put_style: Style, delete_style: Styl
     bench.assert_given_back()
     assert bench.arm.changes() == whole(bench)
     bench.assert_whole()
-
-
-def places(arm: Arm, folder: Path) -> list[str]:
-    counting = Deaths()
-    bench = AzureBench(folder, arm)
-    life(bench, counting)
-    bench.store.close()
-    return counting.places
-
-
-def test_dying_anywhere_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    with Arm() as arm:
-        arm.polls = 1
-        found = places(arm, tmp_path / "unharmed")
-    calls = [number for number, place in enumerate(found) if " Microsoft.Network/" in place]
-    assert len(calls) == 14, "before and after each of seven changes"
-    writes = [number for number in range(len(found)) if number not in calls]
-    # Every call, and every sixth of the writes around them: tests/core/test_crash.py dies at each kind of those.
-    for number in sorted([*calls, *writes[::6]]):
-        place = found[number]
-        with Arm() as arm:
-            arm.polls = 1
-            bench = AzureBench(tmp_path / str(number), arm)
-            case = life(bench, Deaths(number))
-            where = f"died {place!r} ({number})"
-            assert case.outcome is Outcome.RELEASED, (where, case.status, case.reason, case.sentence)
-            bench.assert_given_back()
-            assert bench.arm.changes() == whole(bench), f"{where}: a change was lost or doubled"
-            bench.assert_whole()
-            bench.store.close()
 
 
 @pytest.mark.parametrize("after_the_effect", [False, True], ids=["before the effect", "after the effect"])

@@ -1,7 +1,5 @@
 """What every test of the core may ask for: a clock that stands, a fake platform, and a store on either database."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,18 +60,6 @@ def open_store(database: str) -> Iterator[Open]:
     yield open_it
     for store in stores:
         store.close()
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where the machine has that: a process that dies loses no page, only a power cut would."""
-    shared = Path("/dev/shm")
-    if not shared.is_dir():
-        yield tmp_path
-        return
-    folder = Path(tempfile.mkdtemp(dir=shared))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from quarantine.model import Finding
 from quarantine.playbook import Playbook
 from quarantine.store.sql import Also
 from quarantine.testing.fake.world import Died, Fault
-from tests.core.bench import Bench, playbook, settings
+from quarantine.testing.installation import settings
+from tests.core.bench import Bench, playbook
 
 ANN, BOB = "local:ann", "local:bob"
 VALID = timedelta(minutes=30)

@@ -12,7 +12,8 @@ from quarantine.case import Repeated, Status
 from quarantine.dispatch import Dispatcher, Hints, prepare
 from quarantine.errors import Moved
 from quarantine.store.sql import Also, Delivery, Store
-from tests.core.bench import Bench, HandClock
+from quarantine.testing.installation import HandClock
+from tests.core.bench import Bench
 from tests.core.builders import finding, opened
 from tests.testbed.poll import until
 from tests.testbed.postgres import Postgres

@@ -17,7 +17,8 @@ from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
-from tests.core.bench import Bench, settings
+from quarantine.testing.installation import settings
+from tests.core.bench import Bench
 
 PLENTY = Budget(per_account_10m=100, per_account_24h=100, global_24h=100)
 MakeBench = Callable[..., Bench]

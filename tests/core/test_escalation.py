@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from quarantine.case import Case, Closed, EscalationEnded, Intended, Outcome, Reason, Status
+from quarantine.case import Case, EscalationEnded, Intended, Outcome, Reason, Status
 from quarantine.errors import Misused
+from quarantine.testing.crash import Lives, Scene
 from quarantine.testing.fake.world import Died, Fault
-from quarantine.testing.invariants import check
 from tests.core.bench import Bench
-from tests.core.test_crash import Deaths
+from tests.core.test_crash import world_of
 
 ANN, BOB = "local:ann", "local:bob"
 LABELS = {"app": "shop", "tier": "front"}
@@ -237,10 +237,12 @@ def test_who_dies_before_the_first_change_asks_the_guards_again(bench: Bench, ch
     )  # fmt: skip
 
 
-def life(bench: Bench, name: str, deaths: Deaths) -> Case:
+def life(scene: Scene, name: str) -> Case:
     """Escalate what is contained, approve if asked, and release; whoever dies is followed by another worker."""
-    case, engine = contained(bench), bench.engine
-    bench.failpoint = deaths
+    bench, engine = scene.installation, scene.installation.engine
+    dying, bench.failpoint = bench.failpoint, lambda _: None
+    case = bench.settle(bench.open(scene.resource, "isolate"))
+    bench.failpoint = dying
     for _ in range(16):
         try:
             if case.status is Status.CLOSED:
@@ -254,29 +256,22 @@ def life(bench: Bench, name: str, deaths: Deaths) -> Case:
             case = bench.settle(case, engine)
         except Died:
             engine = bench.worker()
-            bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))
+            bench.outlive_leases()
             case = bench.settle(bench.store.load(case.id), engine)
     raise AssertionError(f"no end: {case.status} {case.reason} {case.sentence}")
 
 
+def escalating(folder: Path) -> Scene:
+    bench = Bench(folder)
+    return Scene(bench, bench.machine(), lambda: world_of(bench))
+
+
 @pytest.mark.parametrize(("name", "every"), [("stop", 1), ("isolate-and-close", 4)])
-def test_dying_anywhere_loses_nothing_and_doubles_nothing(name: str, every: int, tmp_path: Path) -> None:
+def test_dying_anywhere_loses_nothing_and_doubles_nothing(name: str, every: int, memory: Path) -> None:
     """Everywhere for the one that is approved; for the other, a sample."""
-    (tmp_path / "unharmed").mkdir()
-    unharmed, counting = Bench(tmp_path / "unharmed"), Deaths()
-    end = life(unharmed, name, counting)
-    assert end.outcome is Outcome.RELEASED and len(end.playbooks) == 2
-    for number, place in list(enumerate(counting.places))[::every]:
-        (tmp_path / str(number)).mkdir()
-        bench, where = Bench(tmp_path / str(number)), f"died {place!r} ({number})"
-        case = life(bench, name, Deaths(number))
-        assert (case.outcome, case.playbooks) == (Outcome.RELEASED, end.playbooks), (where, case.sentence)
-        assert sorted(bench.changes()) == sorted(unharmed.changes()), where
-        assert bench.world.machine("web").labels == LABELS, where
-        assert bench.world.machine("web").ports == unharmed.world.machine("web").ports, where
-        assert isinstance(bench.store.history(case.id)[-1].event, Closed)
-        check(bench.witness)
-        bench.store.close()
+    lives = Lives(name, escalating, memory, life)
+    for number in range(0, len(lives.places), every):
+        lives.harmed(number)
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.LOSE_REQUEST, Fault.THROTTLE])

@@ -10,8 +10,9 @@ from quarantine import convergence
 from quarantine.action import Mark
 from quarantine.case import Allowed, Case, Intended, Outcome, Status
 from quarantine.config import Budget, Guards, Mode
+from quarantine.testing.installation import settings
 from quarantine.testing.invariants import Violated, check, i19_changes_nothing, i20_recovery_is_idempotent, rests
-from tests.core.bench import Bench, settings
+from tests.core.bench import Bench
 
 
 @pytest.fixture

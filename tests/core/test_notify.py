@@ -22,7 +22,8 @@ from quarantine.notify import MOST_ATTEMPTS, LogChannel, Notifier, WebhookChanne
 from quarantine.signature import authentic
 from quarantine.store.notices import Sending
 from quarantine.testing.fake.world import Died
-from tests.core.bench import Bench, HandClock, settings
+from quarantine.testing.installation import HandClock, settings
+from tests.core.bench import Bench
 from tests.testbed.certificates import write_server_certificate
 from tests.testbed.poll import until
 

@@ -20,7 +20,8 @@ from quarantine.model import Finding, Resource
 from quarantine.people import WORDS, Grant, Role, Token, Word, is_whole, new_secret, same_person, token_of
 from quarantine.testing.fake.provider import FakeProvider
 from quarantine.testing.fake.world import EVERYONE, KIND
-from tests.core.bench import START, Bench, settings
+from quarantine.testing.installation import START, settings
+from tests.core.bench import Bench
 from tests.core.cli_bench import CommandLine, Plugged, plug_in
 
 DAY = timedelta(days=1)

@@ -37,10 +37,10 @@ from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.machine_stop import MachineStop
 from quarantine.testing.fake.world import EVERYONE, KIND, Died, Fault
+from quarantine.testing.installation import settings as settings_of
 from quarantine.testing.invariants import check, i19_changes_nothing, i20_recovery_is_idempotent, rests
 from tests.conftest import Tell
 from tests.core.bench import PLAYBOOKS, Bench
-from tests.core.bench import settings as settings_of
 
 SIGNATURE_LIFE = timedelta(minutes=5)
 LATE_WITHIN = SIGNATURE_LIFE + timedelta(seconds=30)

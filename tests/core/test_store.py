@@ -19,7 +19,7 @@ from quarantine.ledger import verify
 from quarantine.model import Finding, Resource
 from quarantine.plan import Plan
 from quarantine.store.sql import Also, Delivery, Held, Hold, Spend, Spent, Store
-from tests.core.bench import HandClock
+from quarantine.testing.installation import HandClock
 from tests.testbed.poll import until
 from tests.testbed.postgres import Postgres
 

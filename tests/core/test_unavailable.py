@@ -8,7 +8,7 @@ from quarantine.case import Case, Status
 from quarantine.errors import Unavailable
 from quarantine.testing.invariants import check
 from tests.core.bench import Bench
-from tests.core.test_crash import world_after
+from tests.core.test_crash import world_of
 
 
 class Outage:
@@ -62,7 +62,7 @@ def test_an_outage_at_any_commit_loses_nothing_and_asks_nobody(name: str, tmp_pa
         assert "halted" not in bench.types(case), where
         if place != "after commit of claim":  # there nobody knows of the lease, and it has to run out
             assert "taken_over" not in bench.types(case), f"{where}: nobody else had it meanwhile"
-        assert world_after(bench) == world_after(unharmed), where
+        assert world_of(bench) == world_of(unharmed), where
         assert sorted(bench.changes()) == sorted(unharmed.changes()), f"{where}: a change was lost or doubled"
         check(bench.witness)
         bench.store.close()
