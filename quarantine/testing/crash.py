@@ -229,7 +229,7 @@ class CrashContract:
     """A playbook whose case ends well wherever the process dies and whichever message is lost."""
 
     playbook: ClassVar[Path]
-    pairs: ClassVar[int] = 12
+    pairs: ClassVar[int] = 8
     """How many double deaths `make test` tries."""
 
     @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from quarantine.case import Case, Outcome, Reason, Status
+from quarantine.errors import Unknown
 from quarantine.playbook import shipped
-from quarantine.testing.crash import Scene, live
+from quarantine.testing.crash import Message, Scene, live
 from quarantine.testing.installation import Installation
 from tests.azure.conftest import Machine, make_machine, provider
 from tests.testbed.arm import Arm, Request, Style, changes_of
@@ -96,6 +97,41 @@ def test_a_lost_answer_is_looked_up_and_the_change_is_made_once(
     if not after_the_effect:
         expected = [words for words in expected if words != lost[0].words]
     assert made == expected
+
+
+@pytest.mark.parametrize("message", Message)
+@pytest.mark.parametrize("number", [0, 2, 6], ids=["the group is made", "an interface is put", "the group is deleted"])
+def test_what_is_lost_at_the_gate_is_to_the_engine_what_is_lost_on_the_wire(
+    arm: Arm, memory: Path, message: Message, number: int
+) -> None:
+    """So that the crash tests, which lose messages at the gate, tell of real connections."""
+    arm.polls = 1
+    records = []
+    for where in ("gate", "wire"):
+        (memory / where).mkdir()
+        bench = AzureBench(memory / where, provider(arm.url), [PLAYBOOK], arm=arm)
+        sent = 0
+
+        def the_one(place: str) -> None:
+            nonlocal sent
+            sent += place.startswith(f"{message} ")
+            if place.startswith(f"{message} ") and sent == number + 1:
+                raise Unknown(place)
+
+        def the_same(request: Request) -> bool:
+            nonlocal sent
+            sent += request.changes
+            return request.changes and sent == number + 1
+
+        if where == "gate":
+            bench.messages = the_one
+        else:
+            arm.lose(the_same, message is Message.ANSWER)
+        case = life(bench)
+        assert case.outcome is Outcome.RELEASED
+        bench.assert_given_back()
+        records.append(bench.types(case))
+    assert records[0] == records[1]
 
 
 def test_reads_that_are_old_do_not_verify_and_do_not_make_a_second_change(bench: AzureBench) -> None:
