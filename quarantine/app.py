@@ -1,5 +1,6 @@
 """The composition root: from a configuration file to everything that works together."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
@@ -21,10 +22,13 @@ from quarantine.owner import new_name
 from quarantine.planner import Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
+from quarantine.sealer import Sealer, key_of, make_key
 from quarantine.sources import Poller
 from quarantine.store.sql import Store
 from quarantine.text import closest
 from quarantine.worker import Worker
+
+log = logging.getLogger(__name__)
 
 
 class App:
@@ -65,6 +69,32 @@ class App:
         if self.settings.distributed:
             dispatch.prepare(store)
         return store
+
+    @property
+    def ledger_key(self) -> Path:
+        return self.settings.data / self.settings.ledger.key
+
+    @cached_property
+    def sealer(self) -> Sealer | None:
+        """Seals the record, where its key is. The first process of an installation makes the key."""
+        path, found = self.ledger_key, self.store.log_key()
+        if found is None and not path.exists():
+            key = make_key(path, f"{self.settings.installation}/{self.store.installation()}")
+            if self.store.log_key(str(key.verifier)) != str(key.verifier):
+                path.unlink()  # another process was faster, on a host that has its key now
+                log.info("not_sealing", extra={"why": "the ledger key is on another host"})
+                return None
+            log.warning("ledger_key_made", extra={"file": str(path), "verifier": str(key.verifier)})
+        elif not path.exists():
+            log.info("not_sealing", extra={"why": f"the ledger key is not here: {path}"})
+            return None
+        else:
+            key = key_of(path)
+        if self.store.log_key(str(key.verifier)) != str(key.verifier):
+            raise Misconfigured(
+                f"{path} is not the key that this record is signed with: bring that back, or take this one away"
+            )
+        return Sealer(self.store, key, self.clock, self.settings.ledger)
 
     @cached_property
     def evidence(self) -> EvidenceStore:

@@ -278,6 +278,16 @@ class Worker(Value):
         return value
 
 
+class Ledger(Value):
+    """Who signs the record, and where its state is told outside of this installation."""
+
+    key: Path = Path("ledger.key")
+    """The key's file; a relative path is taken from the data folder."""
+    anchor: Path | None = None
+    """A file, best on another machine, that every checkpoint is appended to; at most one in `anchor_every`."""
+    anchor_every: Duration = timedelta(seconds=60)
+
+
 class Settings(Value):
     """Everything that can be set."""
 
@@ -290,6 +300,7 @@ class Settings(Value):
     watch: Watch = Watch()
     server: Server = Server()
     worker: Worker = Worker()
+    ledger: Ledger = Ledger()
     sources: dict[str, Source] = Field(default_factory=dict)
     schedules: dict[str, Schedule] = Field(default_factory=dict)
     notify: dict[str, Webhook] = Field(default_factory=dict)
@@ -321,6 +332,9 @@ def load(path: Path) -> tuple[Settings, Document]:
     rooted = settings.model_copy(
         update={
             "data": folder / settings.data,
+            "ledger": settings.ledger.model_copy(
+                update={"anchor": folder / settings.ledger.anchor if settings.ledger.anchor else None}
+            ),
             "playbooks": tuple(folder / playbook for playbook in settings.playbooks),
         }
     )

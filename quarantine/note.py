@@ -6,7 +6,8 @@
 
     — example.com/quarantine uXKIug...                  a signature: by the log, by a witness, by a key that takes over
 
-Sources: c2sp.org/signed-note, c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature. Pure but for the key of a signer.
+Sources: c2sp.org/signed-note, c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature. Pure. The cryptography is
+imported when it is needed: most commands sign and verify nothing.
 """
 
 import base64
@@ -17,9 +18,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, Self
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from quarantine.merkle import SIZE
 
@@ -49,9 +47,9 @@ class Verifier:
         """Raises Unsigned, which says what is wrong."""
         name, _, rest = text.strip().partition("+")
         claimed, _, encoded = rest.partition("+")
-        raw = _decoded(encoded)
+        raw = decoded(encoded)
         if not _NAME.fullmatch(name) or len(raw) != 1 + 32 or raw[0] not in (ED25519, COSIGNATURE):
-            raise Unsigned("this is no verifier key: NAME+HASH+KEY, as 'quarantine init' prints it")
+            raise Unsigned("this is no verifier key: NAME+HASH+KEY, as 'quarantine audit key' prints it")
         verifier = cls(name, raw[1:], raw[0])
         if verifier.id.hex() != claimed:
             raise Unsigned(f"the verifier key of {name} was changed in copying: its hash is {verifier.id.hex()}")
@@ -63,10 +61,13 @@ class Verifier:
         return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.algorithm]) + self.key).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{_encoded(bytes([self.algorithm]) + self.key)}"
+        return f"{self.name}+{self.id.hex()}+{encoded(bytes([self.algorithm]) + self.key)}"
 
     def accepts(self, body: str, signature: bytes) -> bool:
         """Is it a signature of this body by this key?"""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         message = body.encode()
         if self.algorithm == COSIGNATURE:
             stamp, signature = signature[:8], signature[8:]
@@ -92,6 +93,8 @@ class Key:
     """A key in memory."""
 
     def __init__(self, name: str, seed: bytes, algorithm: int = ED25519) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.verifier = Verifier(name, self._key.public_key().public_bytes_raw(), algorithm)
 
@@ -117,7 +120,7 @@ class Signature:
         return datetime.fromtimestamp(int.from_bytes(self.signature[:8]), UTC)
 
     def __str__(self) -> str:
-        return f"{_DASH}{self.name} {_encoded(self.id + self.signature)}"
+        return f"{_DASH}{self.name} {encoded(self.id + self.signature)}"
 
 
 @dataclass(frozen=True)
@@ -179,14 +182,14 @@ class Checkpoint:
         lines = body.split("\n")
         if len(lines) < 4 or not lines[0] or not re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1]):
             raise Unsigned("this is no checkpoint: origin, size and root, each on a line")
-        root = _decoded(lines[2])
+        root = decoded(lines[2])
         if len(root) != SIZE:
             raise Unsigned("the root of the checkpoint has another length than a SHA-256")
         return cls(lines[0], int(lines[1]), root)
 
     @property
     def body(self) -> str:
-        return f"{self.origin}\n{self.size}\n{_encoded(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"
 
 
 def _seen(stamp: int, body: str) -> bytes:
@@ -196,22 +199,23 @@ def _seen(stamp: int, body: str) -> bytes:
 
 def _signature(line: str) -> Signature:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    raw = _decoded(encoded)
+    raw = decoded(encoded)
     if not line.startswith(_DASH) or not _NAME.fullmatch(name) or len(raw) <= 4:
         raise Unsigned("a line under the note is no signature")
     return Signature(name, raw[:4], raw[4:])
 
 
-def _encoded(raw: bytes) -> str:
+def encoded(raw: bytes) -> str:
+    """As base64."""
     return base64.b64encode(raw).decode()
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     """Raises Unsigned, also for a spelling that is not the only one."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise Unsigned("it holds something that is not base64") from None
-    if _encoded(raw) != text:
+    if encoded(raw) != text:
         raise Unsigned("it holds base64 that is not written as it should be")
     return raw

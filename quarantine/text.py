@@ -43,6 +43,6 @@ def closest(word: str, known: "list[str]") -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def many(count: int, noun: str) -> str:
-    """`1 case`, `2 cases`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def many(count: int, noun: str, plural: str = "") -> str:
+    """`1 case`, `2 cases`, `3 entries`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"

@@ -12,7 +12,7 @@ from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.options import tell
 from quarantine.cli.screen import stderr, stdout
 from quarantine.cli.timeline import Timeline
-from quarantine.errors import Moved
+from quarantine.errors import Moved, QuarantineError
 from quarantine.people import Word
 
 COLUMNS = ("id", "status", "reason", "outcome", "sentence")
@@ -44,8 +44,18 @@ def carried(app: App, case: Case, wait: timedelta | None, form: str, after: int 
     screen = stderr()
     timeline = Timeline(screen, clock=False)
     case = carry(app, case.id, wait, timeline.add, after)
+    _sealed(app)
     screen.blank()
     return ended(case, form)
+
+
+def _sealed(app: App) -> None:
+    """Where no server runs, nobody else signs what was done here."""
+    try:
+        if not app.settings.distributed and app.sealer is not None:
+            app.sealer.seal()
+    except QuarantineError as error:
+        tell(f"The record is not signed yet: {error}")
 
 
 def ended(case: Case, form: str) -> ExitCode:

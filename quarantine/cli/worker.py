@@ -47,7 +47,10 @@ def _work(app: "App") -> None:
     for webhook in app.webhooks:
         webhook.check()
     scheduler = Scheduler(app.settings.schedules, app.poller, app.store, app.worker.wake)
+    sealer = app.sealer
     app.worker.start()
+    if sealer:
+        sealer.start()
     app.notifier.start()
     scheduler.start()
     log.info(
@@ -64,5 +67,7 @@ def _work(app: "App") -> None:
     scheduler.stop()
     app.worker.stop()
     app.notifier.stop()
+    if sealer:
+        sealer.stop()
     app.store.close()
     log.info("stopped")

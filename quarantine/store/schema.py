@@ -98,6 +98,38 @@ events = Table(
     UniqueConstraint("case_id", "seq"),
 )
 
+unsealed = Table(
+    "unsealed",
+    metadata,
+    Column("entry", _Number, primary_key=True, autoincrement=False),
+)
+"""Entries that are not in the tree yet; a trigger adds each one. Never more than a second old while a sealer runs."""
+
+leaves = Table(
+    "leaves",
+    metadata,
+    Column("position", _Number, primary_key=True, autoincrement=False),
+    Column("entry", _Number, nullable=False, unique=True),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+tree = Table(
+    "tree",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False),
+    Column("size", _Number, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+)
+"""One row: locking it makes whoever seals the only one."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", _Number, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
 findings = Table(
     "findings",
     metadata,

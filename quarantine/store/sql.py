@@ -38,12 +38,13 @@ from quarantine.case import Case, Event, Opened, Recorded, Status, fold
 from quarantine.config import Guards, NoticeKind
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Unavailable
 from quarantine.guard import Tallies
-from quarantine.ledger import START, Sealed, seal, unseal
+from quarantine.ledger import START, Kept, Sealed, seal, unseal
+from quarantine.merkle import Frontier
 from quarantine.model import Finding, Resource
 from quarantine.notice import Notice
 from quarantine.notice import notices as worth_telling
 from quarantine.people import Token, Word, token_of
-from quarantine.store import glasses, notices, schema, tallies, tokens
+from quarantine.store import glasses, notices, schema, tallies, tokens, tree
 from quarantine.store.glasses import Glass
 from quarantine.store.notices import Channels, Letter, Sending
 
@@ -446,6 +447,57 @@ class Store:
         )
         with self._read() as connection:
             return [str(case_id) for case_id in connection.execute(query).scalars()]
+
+    # -- the tree --------------------------------------------------------------------------------------------
+
+    def unsealed(self) -> int:
+        """How many entries have no place in the tree yet."""
+        with self._read() as connection:
+            return tree.waiting(connection)
+
+    def seal(self, sign: Callable[[Frontier], str], at: datetime, most: int = 1000) -> int:
+        """Give up to `most` entries their places in the tree, and have its state signed; how many still wait.
+
+        `sign` makes the note of a checkpoint; no transaction is open while it does.
+        """
+        if self.unsealed():
+            with self._write("seal") as connection:
+                tree.grow(connection, most)
+        with self._read() as connection:
+            grown = tree.unsigned(connection)
+        if grown is not None:
+            note = sign(grown)
+            with self._write("checkpoint") as connection:
+                tree.checkpoint(connection, self._insert_new, grown.size, at, note)
+        return self.unsealed()
+
+    def log_key(self, verifier: str | None = None) -> str | None:
+        """The public key that this record is signed with; `verifier` becomes it if there is none yet."""
+        name = schema.installation.c.name == "log"
+        with self._write("log key") as connection:
+            if verifier is not None:
+                connection.execute(self._insert_new(schema.installation).values(name="log", value=verifier))
+            return connection.execute(select(schema.installation.c.value).where(name)).scalar()
+
+    def last_checkpoint(self) -> tuple[datetime, str] | None:
+        """When the last checkpoint was signed, and its note."""
+        with self._read() as connection:
+            return tree.last_checkpoint(connection)
+
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """(size, note), the smallest first."""
+        with self._read() as connection:
+            return tree.checkpoints(connection)
+
+    def proof(self, case_id: str, seq: int | None) -> str | None:
+        """The proof of an entry of a case, the last signed one if none is named; None if there is none."""
+        with self._read() as connection:
+            return tree.proof(connection, case_id, seq)
+
+    def kept(self) -> Iterator[Kept]:
+        """Every entry in the order of the tree, then those that wait for their place."""
+        with self._read() as connection:
+            yield from tree.kept(connection)
 
     # -- leases ----------------------------------------------------------------------------------------------
 

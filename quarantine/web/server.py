@@ -51,7 +51,10 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
     # before the workers have finished what is under way.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    sealer = app.sealer
     commit.start()
+    if sealer:
+        sealer.start()
     if worker and scheduler:
         worker.start()
         app.notifier.start()
@@ -76,6 +79,8 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
         if worker:
             worker.stop()
             app.notifier.stop()
+        if sealer:
+            sealer.stop()
         log.info("stopped")
 
 

@@ -1,4 +1,4 @@
-"""The first tables, and the triggers that keep the events from being changed by mistake."""
+"""The first tables, and the triggers: what is recorded stays as it is, and waits to be sealed."""
 
 from alembic import op
 
@@ -7,21 +7,50 @@ from quarantine.store.schema import metadata
 revision = "0001"
 down_revision = None
 
-_SQLITE = (
-    "CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END",
-    "CREATE TRIGGER events_last BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
-)
-_POSTGRESQL = (
-    """CREATE FUNCTION events_stay() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'events are never changed or deleted'; END $$""",
-    "CREATE TRIGGER events_stay BEFORE UPDATE OR DELETE ON events FOR EACH ROW EXECUTE FUNCTION events_stay()",
-    "CREATE TRIGGER events_last BEFORE TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION events_stay()",
-)
+RECORDS = ("events", "leaves", "checkpoints")
+"""Tables of which a row is never changed or deleted. This is against mistakes: the proof is in the tree."""
+
+
+def _sqlite() -> list[str]:
+    return [
+        *(
+            f"CREATE TRIGGER {table}_stay_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} are never changed or deleted'); END"
+            for table in RECORDS
+            for verb in ("UPDATE", "DELETE")
+        ),
+        # INSERT OR REPLACE deletes without firing a trigger on delete, unless recursive_triggers is on.
+        """CREATE TRIGGER events_are_new BEFORE INSERT ON events WHEN EXISTS
+        (SELECT 1 FROM events WHERE id = NEW.id OR (case_id = NEW.case_id AND seq = NEW.seq))
+        BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END""",
+        "CREATE TRIGGER events_wait AFTER INSERT ON events BEGIN INSERT INTO unsealed (entry) VALUES (NEW.id); END",
+    ]
+
+
+def _postgresql() -> list[str]:
+    stays = [
+        """CREATE FUNCTION records_stay() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION '% are never changed or deleted', TG_TABLE_NAME; END $$""",
+    ]
+    for table in RECORDS:
+        stays += [
+            f"""CREATE TRIGGER {table}_stay BEFORE UPDATE OR DELETE ON {table}
+            FOR EACH ROW EXECUTE FUNCTION records_stay()""",
+            f"""CREATE TRIGGER {table}_last BEFORE TRUNCATE ON {table}
+            FOR EACH STATEMENT EXECUTE FUNCTION records_stay()""",
+        ]
+    return [
+        *stays,
+        """CREATE FUNCTION events_wait() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO unsealed (entry) VALUES (NEW.id); RETURN NULL; END $$""",
+        "CREATE TRIGGER events_wait AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION events_wait()",
+    ]
 
 
 def upgrade() -> None:
     """The tables as they are at the first release. A later change of schema.py needs its own step and tables here."""
     connection = op.get_bind()
     metadata.create_all(connection)
-    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL:
+    for statement in _sqlite() if connection.dialect.name == "sqlite" else _postgresql():
         op.execute(statement)
+    op.execute("INSERT INTO tree (\"only\", size, frontier) VALUES (1, 0, '')")

@@ -1,0 +1,123 @@
+"""The tree over all entries, in the database: its leaves in their order, its frontier, and the signed checkpoints.
+
+An entry waits in `unsealed` from the transaction that wrote it until whoever seals has given it a place. So the order
+is that in which transactions became visible, and no transaction that commits late is overlooked.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from quarantine.ledger import Kept, proof_of
+from quarantine.merkle import SIZE, Frontier, leaf
+from quarantine.note import Checkpoint, Note
+from quarantine.store import schema
+
+
+def waiting(connection: Connection) -> int:
+    """How many entries have no place yet."""
+    return int(connection.execute(select(func.count()).select_from(schema.unsealed)).scalar_one())
+
+
+def grow(connection: Connection, most: int) -> bool:
+    """Give places to waiting entries; were there any? Whoever else seals at the moment is left alone with it."""
+    alone = select(schema.tree).with_for_update(skip_locked=True)
+    row = connection.execute(alone).one_or_none()
+    if row is None:
+        return False
+    first = select(schema.unsealed.c.entry).order_by(schema.unsealed.c.entry).limit(most)
+    query = (
+        select(schema.events.c.id, schema.events.c.content)
+        .where(schema.events.c.id.in_(first))
+        .order_by(schema.events.c.id)
+    )
+    found = connection.execute(query).all()
+    if not found:
+        return False
+    hashes = [leaf(bytes(content)) for _, content in found]
+    rows: list[dict[str, Any]] = [
+        {"position": row.size + number, "entry": entry, "hash": hashed}
+        for number, ((entry, _), hashed) in enumerate(zip(found, hashes, strict=True))
+    ]
+    connection.execute(insert(schema.leaves), rows)
+    connection.execute(delete(schema.unsealed).where(schema.unsealed.c.entry.in_([entry for entry, _ in found])))
+    grown = Frontier(row.size, _hashes(row.frontier)).extended(hashes)
+    connection.execute(update(schema.tree).values(size=grown.size, frontier=b"".join(grown.hashes)))
+    return True
+
+
+def unsigned(connection: Connection) -> Frontier | None:
+    """The tree, if no checkpoint of this size was signed yet."""
+    row = connection.execute(select(schema.tree)).one()
+    last = connection.execute(select(func.max(schema.checkpoints.c.size))).scalar()
+    return Frontier(row.size, _hashes(row.frontier)) if row.size > (last or 0) else None
+
+
+def checkpoint(connection: Connection, insert_new: Any, size: int, at: datetime, note: str) -> None:
+    """Keep a signed checkpoint, unless another sealer has signed the same state a moment ago."""
+    row = {"size": size, "at": at.timestamp(), "note": note}
+    connection.execute(insert_new(schema.checkpoints).values(row))
+
+
+def last_checkpoint(connection: Connection) -> tuple[datetime, str] | None:
+    query = select(schema.checkpoints).order_by(schema.checkpoints.c.size.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (datetime.fromtimestamp(row.at, UTC), row.note)
+
+
+def checkpoints(connection: Connection) -> list[tuple[int, str]]:
+    """(size, note), the smallest first."""
+    query = select(schema.checkpoints).order_by(schema.checkpoints.c.size)
+    return [(row.size, row.note) for row in connection.execute(query)]
+
+
+def kept(connection: Connection) -> Iterator[Kept]:
+    """Every entry in the order of the tree, then those that wait; as they are stored, with the hash that is stored."""
+    query = (
+        select(
+            schema.leaves.c.position,
+            schema.leaves.c.hash,
+            schema.events.c.case_id,
+            schema.events.c.seq,
+            schema.events.c.content,
+        )
+        .select_from(schema.leaves.outerjoin(schema.events, schema.leaves.c.entry == schema.events.c.id))
+        .order_by(schema.leaves.c.position)
+    )
+    with connection.execution_options(yield_per=1000).execute(query) as rows:
+        for row in rows:
+            yield Kept(row.position, row.case_id or "", row.seq or 0, bytes(row.content or b""), bytes(row.hash))
+    late = (
+        select(schema.events)
+        .where(schema.events.c.id.not_in(select(schema.leaves.c.entry)))
+        .order_by(schema.events.c.id)
+    )
+    for row in connection.execute(late):
+        yield Kept(None, row.case_id, row.seq, bytes(row.content), b"")
+
+
+def _hashes(frontier: bytes) -> tuple[bytes, ...]:
+    raw = bytes(frontier) if not isinstance(frontier, str) else frontier.encode()
+    return tuple(raw[at : at + SIZE] for at in range(0, len(raw), SIZE))
+
+
+def proof(connection: Connection, case_id: str, seq: int | None) -> str | None:
+    """The proof of this entry, or of the last one of its case, in the last checkpoint; None if it covers none."""
+    last = last_checkpoint(connection)
+    if last is None:
+        return None
+    size = Checkpoint.parse(Note.parse(last[1]).body).size
+    entries = (
+        select(schema.leaves.c.position, schema.events.c.content)
+        .join(schema.events, schema.leaves.c.entry == schema.events.c.id)
+        .where(schema.events.c.case_id == case_id, schema.leaves.c.position < size)
+        .order_by(schema.events.c.seq.desc())
+    )
+    row = connection.execute(entries if seq is None else entries.where(schema.events.c.seq == seq)).first()
+    if row is None:
+        return None
+    hashes = select(schema.leaves.c.hash).where(schema.leaves.c.position < size).order_by(schema.leaves.c.position)
+    leaves = [bytes(found) for found in connection.execute(hashes).scalars()]
+    return proof_of(bytes(row.content), row.position, leaves, last[1])
