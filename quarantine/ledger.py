@@ -14,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any
 
 from quarantine.case import Recorded
 from quarantine.merkle import EMPTY, Frontier, includes, inclusion, leaf
-from quarantine.model import canonical
+from quarantine.model import canonical, read_canonical
 from quarantine.note import ED25519, Checkpoint, Note, Unsigned, Verifier, decoded, encoded
 from quarantine.text import many
 
@@ -222,8 +221,7 @@ def _fault(sealed: Sealed, case: str, expected: int, previous: str) -> tuple[Fin
     if hashlib.sha256(sealed.content).hexdigest() != sealed.hash:
         return Finding.ALTERED, "its bytes are not those that were hashed"
     try:
-        entry: Any = json.loads(sealed.content)
-        proper = canonical(entry) == sealed.content
+        entry, proper = read_canonical(sealed.content)
     except ValueError:
         return Finding.MALFORMED, "it is not JSON"
     if not proper or not isinstance(entry, dict):

@@ -1,6 +1,8 @@
 """The nouns that come in from outside: a finding, and the resource that it names."""
 
 import hashlib
+import json
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -110,6 +112,33 @@ def canonical(value: Any) -> bytes:
     import rfc8785
 
     return rfc8785.dumps(value)
+
+
+def read_canonical(content: bytes) -> tuple[Any, bool]:
+    """The value in these bytes, and whether they are its canonical ones. Raises ValueError if it is not JSON.
+
+    ASCII without fractions is written alike by the standard library, four times as fast: RFC 8785 sorts keys by UTF-16
+    units, has a way of its own with fractions and no place for large numbers, and else the two agree.
+    """
+    fractions: list[str] = []
+
+    def fraction(text: str) -> float:
+        fractions.append(text)
+        return float(text)
+
+    value = json.loads(content, parse_float=fraction, parse_constant=_no_json)
+    if not fractions and content.isascii() and not _LARGE.search(content):
+        quickly = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if quickly.encode() == content:
+            return value, True
+    return value, canonical(value) == content
+
+
+_LARGE = re.compile(rb"[0-9]{16}")
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
 
 
 def digest(value: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -424,18 +425,28 @@ class Store:
             case_id = _linked(connection, finding)
         return None if case_id is None else self.load(case_id)
 
-    def chains(self) -> Iterator[tuple[str, int, str, list[Sealed]]]:
-        """For the verification: each case with its length, its head, and its entries as they are stored."""
-        with self._read() as connection:
-            for case_id, length, head in connection.execute(
-                select(schema.cases.c.id, schema.cases.c.seq, schema.cases.c.head).order_by(schema.cases.c.id)
-            ).all():
-                rows = connection.execute(
-                    select(schema.events.c.seq, schema.events.c.content, schema.events.c.hash)
-                    .where(schema.events.c.case_id == case_id)
-                    .order_by(schema.events.c.seq)
+    def chains(self) -> Iterator[tuple[str, int, str, Iterator[Sealed]]]:
+        """For the verification: each case with its length, its head, and its entries as they are stored.
+
+        One after the other: the entries of a case are gone when the next case is asked for.
+        """
+        case, event = schema.cases.c, schema.events.c
+        query = (
+            select(case.id, case.seq.label("length"), case.head, event.seq, event.content, event.hash)
+            .select_from(schema.cases.outerjoin(schema.events, event.case_id == case.id))
+            .order_by(case.id, event.seq)
+        )
+        with (
+            self._read() as connection,
+            connection.execution_options(yield_per=1000).execute(query) as rows,
+        ):
+            for (case_id, length, head), entries in groupby(rows, lambda row: (row.id, row.length, row.head)):
+                yield (
+                    case_id,
+                    length,
+                    head,
+                    (Sealed(row.id, row.seq, bytes(row.content), row.hash) for row in entries if row.seq is not None),
                 )
-                yield case_id, length, head, [Sealed(case_id, row.seq, bytes(row.content), row.hash) for row in rows]
 
     def orphans(self) -> list[str]:
         """Cases that have events but no row: what deleting a case by hand leaves behind."""

@@ -28,6 +28,7 @@ def checker() -> Path:
         return CHECKER.build()
     except Missing as missing:
         need(str(missing))
+        raise
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quarantine.case import Repeated
 from quarantine.ledger import START, Finding, Report, Sealed, seal, unseal, verify
-from quarantine.model import canonical
+from quarantine.model import canonical, read_canonical
 from tests.core.builders import CASE, finding, opened, recorded
 
 LENGTH = 5
@@ -131,3 +131,50 @@ def test_the_first_bad_entry_is_named() -> None:
     entries = chain()
     entries[2] = replace(entries[2], content=entries[2].content[:-1] + b" ")
     assert f"case {CASE}, entry 3" in verified(entries).sentence
+
+
+# -- canonical JSON is read fast ---------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e15, 1e15) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_what_is_canonical_is_read_as_canonical(value: object) -> None:
+    try:
+        content = canonical(value)
+    except ValueError:
+        return  # lone surrogates
+    assert read_canonical(content)[1]
+
+
+@given(json_values, st.booleans(), st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_what_is_written_in_any_other_way_is_not(
+    value: object, is_sorted: bool, ascii_only: bool, separators: tuple[str, str]
+) -> None:
+    text = json.dumps(value, sort_keys=is_sorted, ensure_ascii=ascii_only, separators=separators)
+    try:
+        content = text.encode()
+        expected = canonical(json.loads(content)) == content
+    except ValueError:
+        return
+    assert read_canonical(content)[1] is expected
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"a":1,"a":1}', b"9007199254740993", b"1.0", b"1e2", b"-0", b'"\\u0061"', b'{"b":1,"a":1}', b" 1"]
+)
+def test_these_are_not_canonical(content: bytes) -> None:
+    try:
+        assert read_canonical(content)[1] is False
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize("content", [b"NaN", b"[Infinity]", b"-Infinity", b"", b"{"])
+def test_these_are_not_json(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_canonical(content)

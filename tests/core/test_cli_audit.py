@@ -1,0 +1,112 @@
+"""The record at the command line: signed without a server, proven to others, and what is said when it is wrong."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from quarantine import app
+from quarantine.cli.exit_code import ExitCode
+from quarantine.ledger import Finding
+from quarantine.testing.fake.world import EVERYONE
+from tests.core.cli_bench import CommandLine, Plugged, plug_in
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    plug_in(tmp_path, monkeypatch)
+    monkeypatch.delenv("QUARANTINE_CONFIG", raising=False)
+    made = CommandLine(tmp_path)
+    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
+    made.world.add("web-1", labels={"app": "shop"}, ports={"22": EVERYONE})
+    return made
+
+
+@pytest.fixture
+def case(line: CommandLine) -> str:
+    """Contained by hand; no server runs."""
+    done = line("run", "isolate", "fake:machine/web-1", "--scope", "local", "--apply", "-o", "name")
+    assert done.exit_code == ExitCode.DONE, done.stderr
+    return done.stdout.strip().rpartition("/")[2]
+
+
+def test_what_is_done_by_hand_is_signed_at_once(line: CommandLine, case: str) -> None:
+    report = line.asks("audit", "verify")
+    assert (report["finding"], report["cases"]) == ("ok", 1)
+    assert f"the last of 1 checkpoint covers {report['entries']}" in report["sentence"]
+
+
+def test_a_proof_is_verified_with_the_key_and_without_a_database(line: CommandLine, case: str, tmp_path: Path) -> None:
+    key = line("audit", "key").stdout.strip()
+    proof = tmp_path / "proof"
+    proof.write_text(line("audit", "prove", case, "--entry", "1").stdout)
+    for path in (tmp_path / "data").glob("quarantine.db*"):
+        path.unlink()
+    good = line("audit", "verify", "--proof", str(proof), "--key", key)
+    assert good.exit_code == 0
+    assert f"case {case}, entry 1: opened by local:" in good.stdout
+    proof.write_text(proof.read_text().replace("index 0", "index 1"))
+    bad = line("audit", "verify", "--proof", str(proof), "--key", key)
+    assert (bad.exit_code, "is not in the tree that was signed" in bad.stdout) == (Finding.KEY, True)
+    assert line("audit", "verify", "--proof", str(proof)).exit_code == ExitCode.USAGE
+
+
+def test_a_checkpoint_that_was_kept_finds_a_record_that_was_taken_back(
+    line: CommandLine, case: str, tmp_path: Path
+) -> None:
+    """A copy of the database from before is put in place of it: whole, signed, and too short."""
+    database = tmp_path / "data" / "quarantine.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = database.read_bytes()
+    assert line("case", "release", case).exit_code == ExitCode.DONE
+    kept = tmp_path / "kept"
+    kept.write_text(line("audit", "checkpoint").stdout)
+    for path in (tmp_path / "data").glob("quarantine.db*"):
+        path.unlink()
+    database.write_bytes(before)
+    assert line("audit", "verify").exit_code == 0, "nothing here gives it away"
+    found = line("audit", "verify", "--anchors", str(kept))
+    assert (found.exit_code, "were anchored, and" in found.stdout) == (Finding.TRUNCATED, True)
+
+
+def test_another_key_is_not_trusted(line: CommandLine, case: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "ledger.key").unlink()
+    lost = line("audit", "verify")
+    assert (lost.exit_code, "there is no ledger key" in lost.stdout) == (Finding.KEY, True)
+    other = "other+d6d12b32+AcnO1p0lQTLTPBDvR4IjYKuSwGVkBJXgBTeAYSGyIUqd"
+    assert line("audit", "verify", "--key", other).exit_code == Finding.KEY
+    with_key = line("audit", "verify", "--key", line("audit", "key").stdout.strip())
+    assert with_key.exit_code == 0
+
+
+def test_a_lost_key_is_not_made_anew_and_what_is_done_goes_on(line: CommandLine, case: str, tmp_path: Path) -> None:
+    key = tmp_path / "data" / "ledger.key"
+    key.unlink()
+    assert line("case", "release", case).exit_code == ExitCode.DONE
+    assert not key.exists()
+
+
+def test_a_key_that_others_can_read_is_told_of_and_nothing_is_lost(
+    line: CommandLine, case: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "ledger.key").chmod(0o644)
+    done = line("case", "release", case)
+    assert done.exit_code == ExitCode.DONE
+    assert "The record is not signed yet" in done.stderr and "chmod 600" in done.stderr
+    (tmp_path / "data" / "ledger.key").chmod(0o600)
+    sealer = app.load(line.config).sealer
+    assert sealer is not None
+    sealer.seal()
+    assert line("audit", "verify").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [("key",), ("checkpoint",)])
+def test_where_nothing_is_signed_yet_it_is_said_what_signs(line: CommandLine, words: tuple[str, ...]) -> None:
+    refused = line("audit", *words)
+    assert (refused.exit_code, "quarantine serve" in refused.stderr) == (ExitCode.USAGE, True)
+
+
+def test_a_case_without_that_entry_is_not_proven(line: CommandLine, case: str) -> None:
+    refused = line("audit", "prove", case, "--entry", "999")
+    assert (refused.exit_code, "no signed entry 999" in refused.stderr) == (ExitCode.USAGE, True)
