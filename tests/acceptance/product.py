@@ -12,12 +12,15 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
 
+from quarantine import app
+from quarantine.app import App
 from quarantine.case import Case, Recorded, Status
 from quarantine.ledger import Finding, verify
 from quarantine.signature import sign
@@ -93,6 +96,8 @@ class Product:
             if process is not None:
                 process.stop(seconds=30)
         self.store.close()
+        if "office" in self.__dict__:
+            self.office.store.close()
         if error is not None:
             logs = [self._log, *(worker.log for worker in self._workers)]
             for log in logs:
@@ -240,6 +245,11 @@ class Product:
         done = self.run(*words)
         assert done.returncode == 0, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    @cached_property
+    def office(self) -> App:
+        """Where people sit: what they say is said here, without a process for each word."""
+        return app.load(self.config)
 
     # -- the record ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from quarantine import app
 from quarantine.case import Case, Status
 from quarantine.cli import hand
 from quarantine.playbook import shipped
@@ -82,7 +81,6 @@ class Killer:
     def __init__(self, cluster: Cluster, product: Product) -> None:
         self._cluster = cluster
         self._product = product
-        self._office = app.load(product.config)  # where people sit: no process for each word that they say
         self.kills = 0
 
     def life(self, playbook: str, containing: Place | None = None, releasing: Place | None = None) -> Life:
@@ -92,7 +90,7 @@ class Killer:
         ended, calls = self._part(containing, lambda: self._open(playbook, target))
         case, parts = ended.id, {"containing": calls}
         if ended.status is Status.CONTAINED:
-            ended, parts["releasing"] = self._part(releasing, lambda: self._office.desk.release(case, ANN))
+            ended, parts["releasing"] = self._part(releasing, lambda: self._product.office.desk.release(case, ANN))
         assert ended.status is Status.CLOSED, f"{ended.status} {ended.reason} {ended.sentence}"
         self._product.assert_whole()
         trail.assert_agree(self._audit, {case: self._product.events(case)}, begin)
@@ -102,8 +100,10 @@ class Killer:
     def _open(self, playbook: str, target: Target) -> Case:
         """As `quarantine run --apply` does it; the provider is asked nothing yet."""
         scope = f"testbed/{self._cluster.namespace}"
-        asked = hand.request(self._office, playbook, target.thing, scope, None, ANN)
-        return self._office.store.open(hand.opened(self._office, asked), asked.by, self._office.clock())
+        asked = hand.request(self._product.office, playbook, target.thing, scope, None, ANN)
+        return self._product.office.store.open(
+            hand.opened(self._product.office, asked), asked.by, self._product.office.clock()
+        )
 
     def _audit(self) -> list[dict[str, Any]]:
         return self._cluster.api.audit(SERVICE)
@@ -134,7 +134,7 @@ class Killer:
             self._cluster.api.play_kubelet(self._cluster.namespace)
             now = self._product.store.load(case)
             if now.status is Status.AWAITING_APPROVAL:
-                now = self._office.desk.approve(case, ANN)
+                now = self._product.office.desk.approve(case, ANN)
             assert now.status is not Status.NEEDS_HUMAN, f"{now.reason} {now.sentence}"
             return now if enough(now) else None
 

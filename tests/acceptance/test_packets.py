@@ -20,6 +20,7 @@ from tests.testbed.network import BOTH, Host, families
 from tests.testbed.poll import until
 from tests.testbed.space import Space
 
+ANN, BOB = "local:ann", "local:bob"
 MANY = 1000
 GUARDS = {
     "mode": "auto",
@@ -167,7 +168,7 @@ def test_where_another_policy_would_keep_it_open_it_is_refused_and_never_a_succe
     until(lambda: opened(web, client))
 
 
-def test_a_connection_that_was_open_goes_on_as_the_case_says_until_the_pod_is_deleted(
+def test_a_connection_that_was_open_goes_on_as_the_case_says_until_a_person_has_the_pod_deleted(
     product: Product, space: Space, enforcer: Enforcer, alert: Callable[[Object], str]
 ) -> None:
     pod, client = space.create("web-1", {"app": "web"}), space.host("client")
@@ -175,17 +176,24 @@ def test_a_connection_that_was_open_goes_on_as_the_case_says_until_the_pod_is_de
     connections = [client.connect(web.v4), client.connect(web.v6), web.connect(client.v4)]
 
     case = alert(pod)
-    isolated(product, case)
+    resource = isolated(product, case).resource
     until(lambda: closed(web, client))
-    assert all(connection.answers() for connection in connections)
     said = " ".join(told(product, case).split())
     assert "Connections that are open already may go on" in said
+    assert all(connection.answers() for connection in connections)
 
-    space.api.delete(pod_path(pod), grace=None)
+    office = product.office
+    playbook = office.shelf.find("delete-pod")
+    plan = office.planner.draft(playbook, resource).plan
+    office.desk.escalate(case, ANN, playbook, plan.digest)
+    until(lambda: "escalation_asked" in product.types(case), seconds=20)
+    assert all(connection.answers() for connection in connections), "not before another person has agreed"
+    office.desk.approve(case, BOB, plan.digest)
+    assert product.wait(case, Status.CLOSED).outcome is Outcome.TARGET_GONE
+    assert not space.api.exists(pod_path(pod))
     for connection in connections:
         until(lambda connection=connection: not connection.answers(0.2))  # type: ignore[misc]
         connection.close()
-    assert product.wait(case, Status.CLOSED).outcome is Outcome.TARGET_GONE
 
 
 def test_a_pod_on_its_node_s_network_is_refused_with_what_would_work(
