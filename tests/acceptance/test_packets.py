@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from quarantine.case import Case, Outcome, Reason, Status
+from quarantine.cli import hand
 from tests.acceptance import trail
 from tests.acceptance.product import Product, falco
 from tests.testbed.controlplane import SERVICE, ControlPlane
@@ -226,6 +227,27 @@ def test_another_pod_under_the_same_name_is_left_alone(
     assert changes(control_plane, space) == []
     assert space.labels("web-1") == {"app": "web"}
     assert opened(new, client)
+
+
+def test_one_that_takes_the_name_while_a_person_thinks_is_left_alone(
+    product: Product, space: Space, enforcer: Enforcer, control_plane: ControlPlane
+) -> None:
+    old, client = space.create("web-1", {"app": "web"}), space.host("client")
+    space.node.host(old)
+    office = product.office
+    asked = hand.request(office, "delete-pod", ("kubernetes:pod", "web-1"), f"testbed/{space.name}", None, ANN)
+    case = office.store.open(hand.opened(office, asked), ANN, office.clock()).id
+    product.wait(case, Status.AWAITING_APPROVAL)
+
+    space.api.delete(pod_path(old))
+    new = space.create("web-1", {"app": "web"})
+    connection = client.connect(space.node.host(new).v4)
+    office.desk.approve(case, BOB)
+    assert product.wait(case, Status.CLOSED).outcome is Outcome.TARGET_GONE
+    assert changes(control_plane, space) == []
+    assert space.pod("web-1")["metadata"]["uid"] == new["metadata"]["uid"]
+    assert connection.answers()
+    connection.close()
 
 
 # --- while it holds ------------------------------------------------------------------------------------------------
