@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from quarantine.errors import Missing
-from quarantine.model import Finding, Resource, Value
+from quarantine.model import Finding, Resource, Standing, Value
 from quarantine.state import GONE, Absence, Difference, Fact, Proof, State, Token, between, reached, three_way
 
 __all__ = [
@@ -48,6 +48,8 @@ __all__ = [
     "Receipt",
     "Refusal",
     "Relation",
+    "Reread",
+    "Standing",
     "State",
     "Token",
     "Verdict",
@@ -315,6 +317,20 @@ class Poll:
 
 
 @dataclass(frozen=True)
+class Reread:
+    """How the source of a finding is asked for it again, shortly before anything is done about it."""
+
+    permissions: tuple[str, ...]
+    scope: Callable[[Finding], str]
+    """Where its source keeps it, which need not be where its resource is. Raises errors.Malformed."""
+    ask: Callable[[Any, Finding, datetime], Standing]
+    """(cloud, finding, now) -> what its source says of it; UNKNOWN also where that names another resource by now.
+    Only reads. Raises ProviderError, and errors.Malformed for an answer that is no finding."""
+    probe: Callable[[Any], object]
+    """(cloud): could it be asked? Names no finding, for `quarantine doctor`. Raises ProviderError."""
+
+
+@dataclass(frozen=True)
 class Relation:
     """From one kind of resource to others that a step may act on instead: `instance -> instance-role`."""
 
@@ -373,6 +389,8 @@ class Provider(ABC):
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = ()
     parsers: ClassVar[Mapping[str, Parser]] = {}
     polls: ClassVar[tuple[Poll, ...]] = ()
+    rereads: ClassVar[Mapping[str, Reread]] = {}
+    """By the name of the parser or poll that a finding came through. A source that only pushes has none."""
     relations: ClassVar[Mapping[str, Relation]] = {}
     leftovers: ClassVar[tuple[Leftover, ...]] = ()
     groups: ClassVar[Mapping[str, Grouping]] = {}

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quarantine.errors import Misused
-from quarantine.model import Finding, Moment, Resource, Value
+from quarantine.model import Finding, Moment, Resource, Sighting, Value
 from quarantine.plan import Image, Nature, Plan, PlannedStep
 from quarantine.state import Difference
 
@@ -98,6 +98,13 @@ class Repeated(Value):
 
     type: Literal["repeated"] = "repeated"
     finding: Finding
+
+
+class Reread(Value):
+    """The finding was asked for again at its source, before anything is done about it."""
+
+    type: Literal["reread"] = "reread"
+    sighting: Sighting
 
 
 class Planned(Value):
@@ -376,6 +383,7 @@ class Closed(Value):
 Event = Annotated[
     Opened
     | Repeated
+    | Reread
     | Planned
     | Held
     | Asked
@@ -420,6 +428,7 @@ _LIVE = frozenset(Status) - {Status.CLOSED}
 # What an event leads to, or, for one that changes no status, in which statuses it may happen.
 MOVES: dict[type[Value], Status | frozenset[Status]] = {
     Repeated: _LIVE,
+    Reread: _PREPARING | {Status.CONTAINING},
     Planned: _PREPARING,
     Held: Status.PROPOSED,
     Asked: Status.AWAITING_APPROVAL,
@@ -563,6 +572,10 @@ class Case(Value):
     updated_at: Moment
     seq: int
     findings: int = 1
+    reports: tuple[str, ...] = ()
+    """Each different finding about it, by its source and id."""
+    sighting: Sighting | None = None
+    """What the source of `finding` said when it was last asked again."""
     reason: Reason | None = None
     outcome: Outcome | None = None
     sentence: str = ""
@@ -678,6 +691,7 @@ def _next(case: Case | None, recorded: Recorded) -> Case:
             id=recorded.case,
             status=Status.NEW,
             finding=event.finding,
+            reports=(_report(event.finding),),
             resource=event.finding.resource,
             named_as=event.finding.resource.identity,
             playbook=event.playbook,
@@ -759,10 +773,15 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
     event = recorded.event
     match event:
         case Repeated():
+            same = _report(event.finding) == _report(case.finding)
             return {
                 "findings": case.findings + 1,
                 "finding": event.finding.model_copy(update={"resource": case.resource}),
+                "reports": tuple(dict.fromkeys((*case.reports, _report(event.finding)))),
+                "sighting": case.sighting if same else None,
             }
+        case Reread():
+            return {"sighting": event.sighting}
         case Planned():
             return {
                 "plan": event.plan,
@@ -819,6 +838,10 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             return {"steps": {**case.steps, step: _progress(case.progress(step), recorded)}}
         case _:
             return {}
+
+
+def _report(finding: Finding) -> str:
+    return f"{finding.source}|{finding.id}"
 
 
 def _escalation(case: Case, recorded: Recorded) -> dict[str, object]:

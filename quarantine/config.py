@@ -319,6 +319,12 @@ class Settings(Value):
         return self.database or f"sqlite:///{self.data / 'quarantine.db'}"
 
     @property
+    def readers(self) -> dict[str, str]:
+        """By source and by schedule: the parser or poll that its findings come through."""
+        sources = {name: source.parser for name, source in self.sources.items()}
+        return {**sources, **{name: schedule.poll for name, schedule in self.schedules.items()}}
+
+    @property
     def distributed(self) -> bool:
         """May several processes work on it? On PostgreSQL."""
         return self.database_url.startswith("postgresql")

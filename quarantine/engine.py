@@ -34,6 +34,7 @@ from quarantine.case import (
     Outcome,
     Planned,
     Reason,
+    Reread,
     Resumed,
     Stage,
     Status,
@@ -60,9 +61,10 @@ from quarantine.errors import (
 )
 from quarantine.evidence import EvidenceStore
 from quarantine.gate import Turn
-from quarantine.guard import Facts, Hold, Judgement, Refuse, Tallies, judge, spends
+from quarantine.guard import FRESH, Facts, Hold, Judgement, Refuse, Tallies, judge, source, spends
+from quarantine.model import Standing
 from quarantine.plan import Nature, Plan, PlannedStep, restored
-from quarantine.planner import Draft, Planner
+from quarantine.planner import Draft, Judged, Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
 from quarantine.state import difference
@@ -72,9 +74,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(minutes=5)
 """How long an unreachable or throttling provider is asked again before a person is."""
-
-FRESH = timedelta(seconds=30)
-"""How old the guards' yes may be when the first change is intended."""
 
 _FINISHED = frozenset({Stage.VERIFIED, Stage.SKIPPED, Stage.CAPTURED})
 
@@ -208,26 +207,39 @@ class Engine:
         if not plan.needed:
             turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it shows the target already"))
             return False
-        facts = self._steps.reading(self._planner.facts, turn.case, draft, now)
-        judgement = judge(plan, facts)
-        stopped = judgement.stopped
+        judged = self._judge(turn, draft, now)
+        stopped = judged.judgement.stopped
         if stopped is None:
-            return self._act(turn, draft, facts, judgement)
+            return self._act(turn, draft, judged.facts, judged.judgement)
         if isinstance(stopped, Refuse):
-            turn.add(Closed(outcome=Outcome.REFUSED, sentence=f"{judgement.guard}: {stopped.sentence}"))
+            turn.add(Closed(outcome=stopped.outcome, sentence=f"{judged.judgement.guard}: {stopped.sentence}"))
             return False
         if stopped.asks:
-            until = now + self._settings.approvals.valid_for
-            if turn.case.status is not Status.AWAITING_APPROVAL:
-                asked = Asked(guard=judgement.guard, sentence=stopped.sentence, digest=plan.digest, expires_at=until)
-                turn.add(asked, also=Also(due=until))
-            elif turn.case.consent is not None:
-                turn.add(Voided(sentence=stopped.sentence))
-                return True
-            else:
-                turn.wait(turn.case.expires_at or until)
+            return self._ask(turn, plan, judged.judgement.guard, stopped)
+        self._hold(turn, draft, judged.judgement.guard, stopped)
+        return False
+
+    def _judge(self, turn: Turn, draft: Draft, now: datetime) -> Judged:
+        """Ask the guards. What the finding's source said to that is recorded, but not that it is still silent."""
+        was = turn.case.sighting
+        judged = self._planner.judged(turn.case, draft, now, self._steps.reading)
+        said = judged.asked
+        if said is not None and not (was is not None and was.standing is said.standing is Standing.UNREAD):
+            turn.add(Reread(sighting=said))
+        return judged
+
+    def _ask(self, turn: Turn, plan: Plan, guard: str, hold: Hold) -> bool:
+        """A person is asked, once; a hold that may end by itself is looked at again meanwhile."""
+        until = self._clock() + self._settings.approvals.valid_for
+        if turn.case.status is not Status.AWAITING_APPROVAL:
+            asked = Asked(guard=guard, sentence=hold.sentence, digest=plan.digest, expires_at=until)
+            turn.add(asked, also=Also(due=min(until, hold.until or until)))
             return False
-        self._hold(turn, draft, judgement.guard, stopped)
+        if turn.case.consent is not None:
+            turn.add(Voided(sentence=hold.sentence))
+            return True
+        until = turn.case.expires_at or until
+        turn.wait(min(until, hold.until or until))
         return False
 
     def _act(self, turn: Turn, draft: Draft, facts: Facts, judgement: Judgement) -> bool:
@@ -244,7 +256,7 @@ class Engine:
         except Spent as error:
             log.info("budget_gone", extra={"case": turn.case.id, "why": str(error)})
             return True  # the guards are asked again, and say which of them it was
-        turn.judged = facts.now
+        turn.judged = facts.as_of
         return True
 
     def _hold(self, turn: Turn, draft: Draft, guard: str, hold: Hold) -> None:
@@ -276,11 +288,13 @@ class Engine:
         draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
         if draft.plan.digest != case.plan_digest:
             raise Conflict(f"{case.resource} or {case.playbook} changed between the plan and the act: look, then retry")
-        now = self._clock()
-        judgement = judge(draft.plan, self._steps.reading(self._planner.facts, case, draft, now))
+        judged = self._judge(turn, draft, self._clock())
+        judgement = judged.judgement
+        if judgement.guard == source.__name__ and getattr(judgement.stopped, "until", None) is not None:
+            raise Unreachable(f"{judgement.guard}: {_sentence(judgement)}")  # it is asked again for a while
         if judgement.stopped is not None:
-            raise NeedsHuman(Reason.STOPPED, f"{judgement.guard}: {judgement.stopped.sentence}")
-        turn.judged = now
+            raise NeedsHuman(Reason.STOPPED, f"{judgement.guard}: {_sentence(judgement)}")
+        turn.judged = judged.facts.as_of
 
     def _just_judged(self, turn: Turn) -> bool:
         return turn.judged is not None and self._clock() - turn.judged <= FRESH
@@ -509,6 +523,10 @@ _REASONS: tuple[tuple[type[QuarantineError], Reason], ...] = (
 
 def _reason(error: QuarantineError) -> Reason:
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.STUCK)
+
+
+def _sentence(judgement: Judgement) -> str:
+    return "" if judgement.stopped is None else judgement.stopped.sentence
 
 
 def _released(case: Case) -> str:

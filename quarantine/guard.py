@@ -5,18 +5,24 @@ says why in one sentence. Zero is zero, empty is nothing, and an exception in a 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from quarantine.action import Group
-from quarantine.case import Consent
+from quarantine.case import Consent, Outcome
 from quarantine.config import Guards, Mode
 from quarantine.errors import GuardFailed
-from quarantine.model import Finding
+from quarantine.model import Finding, Sighting, Standing
 from quarantine.people import same_person
 from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval, Playbook
+
+FRESH = timedelta(seconds=30)
+"""How old what was read may be when the first change is intended: the resource, the finding, and so the guards' yes."""
+
+ASK_AGAIN = timedelta(minutes=1)
+"""After which a source that could not be asked is asked again, while a person is asked already."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,30 @@ class Facts:
     """The plan acts on shared objects that we made, and on nothing else."""
     unentitled: str | None = None
     """Why the person who approved, or who asked by hand, may not do so any more: a token was revoked meanwhile."""
+    source_answers: bool = False
+    """The source of the finding can be asked for it again."""
+    sighting: Sighting | None = None
+    """What it said the last time."""
+    reports: int = 1
+    """How many different findings are about the resource, from whatever source."""
     users: tuple[str, ...] = ()
     """The open cases that may be using a resource of the plan, where it is a shared object of ours."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Has the source of the finding said just now that it is active?"""
+        said = self.sighting
+        return said is not None and said.standing is Standing.ACTIVE and self.now - said.at <= FRESH
+
+    @property
+    def as_of(self) -> datetime:
+        """Since when nothing of what a yes rests on was read anew."""
+        return self.sighting.at if self.sighting is not None and self.confirmed else self.now
+
+    @property
+    def hoped(self) -> "Facts":
+        """The same, had the source just confirmed it: what tells whether its word decides anything."""
+        return replace(self, sighting=Sighting(reader=self.finding.reader, standing=Standing.ACTIVE, at=self.now))
 
 
 @dataclass(frozen=True)
@@ -90,7 +118,7 @@ class Allow:
 @dataclass(frozen=True)
 class Hold:
     """The case waits. `asks`: a person is asked to approve; `passable`: an approval gets past it; `until`: then the
-    guards are asked again."""
+    guards are asked again, also while a person is asked."""
 
     sentence: str
     passable: bool = True
@@ -101,6 +129,8 @@ class Hold:
 @dataclass(frozen=True)
 class Refuse:
     sentence: str
+    outcome: Outcome = Outcome.REFUSED
+    """How the case ends."""
 
 
 Decision = Allow | Hold | Refuse
@@ -210,7 +240,47 @@ def consent(plan: Plan, facts: Facts) -> Decision:
     return Allow(f"{given.by} approved this plan{alone}")
 
 
+_ENDED = {
+    Standing.RESOLVED: Outcome.NOT_NEEDED,
+    Standing.SUPPRESSED: Outcome.SUPPRESSED,
+    Standing.FALSE_POSITIVE: Outcome.FALSE_POSITIVE,
+}
+
+
+def source(plan: Plan, facts: Facts) -> Decision:
+    """Pull before act: nothing is done by itself that the finding's source does not stand by now."""
+    said, automatic = facts.sighting, _automatic(facts)
+    if not facts.source_answers:
+        return Allow("the source only pushes: it cannot be asked again")
+    if said is None:
+        return Hold("its source has not been asked again") if automatic else Allow("a person decided")
+    word = f"{said.reader} {_SAYS[said.standing]} (asked at {said.at:%H:%M:%S} UTC)"
+    if not automatic:
+        return Allow(f"{word}, and a person decided")
+    if said.standing is Standing.ACTIVE:
+        return Allow(word) if facts.confirmed else Hold(f"{word}: that is too long ago to act on")
+    if said.standing is Standing.UNREAD:
+        return Hold(f"{word}: {said.trouble}", asks=True, until=facts.now + ASK_AGAIN)
+    if said.standing is Standing.UNKNOWN:
+        return Hold(f"{word}: a person decides", asks=True)
+    if facts.reports > 1:
+        return Hold(f"{word}, but {facts.reports} findings are about {plan.resource}: a person decides", asks=True)
+    return Refuse(word, _ENDED[said.standing])
+
+
+_SAYS = {
+    Standing.ACTIVE: "confirms the finding",
+    Standing.RESOLVED: "says that the finding is resolved",
+    Standing.SUPPRESSED: "says that the finding is suppressed or archived",
+    Standing.FALSE_POSITIVE: "says that the finding is a false positive",
+    Standing.UNKNOWN: "has no such finding about this resource",
+    Standing.UNREAD: "could not be asked for the finding again",
+}
+
+
 def freshness(plan: Plan, facts: Facts) -> Decision:
+    if facts.confirmed:
+        return Allow("its source has confirmed the finding just now")
     age = facts.now - facts.finding.seen_at
     if facts.requested_by is not None:
         return Allow("a person asked just now")
@@ -319,6 +389,7 @@ GUARDS: tuple[Guard, ...] = (
     approval,
     consent,
     evidence,
+    source,
     freshness,
     breaker,
     *COUNTING[1:],

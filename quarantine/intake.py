@@ -70,7 +70,8 @@ class Intake:
         record = strict_json(body)
         if settings.cluster is not None:
             record = {**record, "cluster": settings.cluster}
-        return self._registry.parsers[settings.parser](record, source, received)
+        findings = self._registry.parsers[settings.parser](record, source, received)
+        return [finding.model_copy(update={"reader": settings.parser}) for finding in findings]
 
     def settle_waiting(self, stopping: Callable[[], bool] = lambda: False) -> bool:
         """Settle what waits, oldest first, unless another worker does. Was there anything to do?

@@ -92,11 +92,38 @@ class Finding(Value):
     active: bool = True
     """False for a finding that its source has resolved, archived or suppressed. It never acts."""
     record: dict[str, JsonValue] = Field(default_factory=dict)
+    reader: str = Field(default="", max_length=64)
+    """The parser or poll that it came through, `aws:guardduty`: by it its source is asked again. Empty by hand."""
+    read_at: Moment | None = None
+    """When we asked its source for it; None for one that was sent to us."""
 
     @property
     def key(self) -> str:
         """The same finding on the same resource, however often it is sent."""
         return f"{self.source}|{self.id}|{self.resource.identity}"
+
+
+class Standing(StrEnum):
+    """What the source of a finding says of it when it is asked again."""
+
+    ACTIVE = "active"
+    RESOLVED = "resolved"
+    SUPPRESSED = "suppressed"
+    FALSE_POSITIVE = "false_positive"
+    UNKNOWN = "unknown"
+    """The source has no such finding, or has it about something else."""
+    UNREAD = "unread"
+    """The source could not be asked."""
+
+
+class Sighting(Value):
+    """A finding was asked for again at its source: what was said, and when the question was put."""
+
+    reader: str
+    standing: Standing
+    at: Moment
+    trouble: str = Field(default="", max_length=4096)
+    """Why it could not be asked."""
 
 
 def now() -> datetime:

@@ -1,7 +1,7 @@
 """Reads what a decision needs: the plan for a resource as it is now, and the facts that the guards look at."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -10,10 +10,10 @@ from typing import Any
 from quarantine.action import Action, Capture, Cloud, Group, OneWay, Provider, reached
 from quarantine.case import Case, Escalation
 from quarantine.config import Settings
-from quarantine.errors import Gone
+from quarantine.errors import Gone, Malformed, Missing, NotFound, ProviderError
 from quarantine.gate import stopping
-from quarantine.guard import Facts
-from quarantine.model import Resource
+from quarantine.guard import Facts, Judgement, judge, storm
+from quarantine.model import Finding, Resource, Sighting, Standing
 from quarantine.people import Word
 from quarantine.plan import Nature, Plan, PlannedStep, fingerprint, stored
 from quarantine.playbook import Playbook, Shelf, Step
@@ -30,8 +30,22 @@ class Draft:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the guards say, and the facts that they said it to."""
+
+    facts: Facts
+    judgement: Judgement
+    asked: Sighting | None = None
+    """What the finding's source said, where it was asked again for this."""
+
+
+def _once(read: Callable[..., Any], *arguments: Any) -> Any:
+    return read(*arguments)
+
+
 class Planner:
-    """Makes plans. Only reads."""
+    """Makes plans, and has them judged. Only reads."""
 
     def __init__(self, registry: Registry, shelf: Shelf, settings: Settings, store: Store) -> None:
         self._registry = registry
@@ -43,11 +57,14 @@ class Planner:
 
     def cloud(self, resource: Resource) -> Cloud:
         """The connection to a resource's scope, which only reads. Raises NotFound, Unreachable."""
-        key = (resource.provider, resource.scope)
+        return self._cloud(resource.provider, resource.scope)
+
+    def _cloud(self, provider: str, scope: str) -> Cloud:
+        key = (provider, scope)
         with self._lock:
             if key not in self._clouds:
-                provider = self._registry.provider(resource.provider)
-                self._clouds[key] = provider.connect(resource.scope).belonging_to(self._store.installation())
+                connected = self._registry.provider(provider).connect(scope)
+                self._clouds[key] = connected.belonging_to(self._store.installation())
             return self._clouds[key]
 
     def draft(self, playbook: Playbook, resource: Resource) -> Draft:
@@ -67,6 +84,38 @@ class Planner:
                 steps.append(self._planned(len(steps), step, doing, target, needs))
         plan = Plan(playbook=playbook.name, playbook_digest=playbook.digest, resource=found, steps=tuple(steps))
         return Draft(plan, tags)
+
+    def judged(self, case: Case, draft: Draft, now: datetime, reading: Callable[..., Any] = _once) -> Judged:
+        """What the guards say to this plan now. `reading` repeats what a provider could not answer for the moment.
+
+        The finding's source is asked again where its word decides: the plan would be carried out, or a person be
+        asked for the first time. In a storm it is not, or its limits would be spent on what a person looks at anyway.
+        """
+        facts: Facts = reading(self.facts, case, draft, now)
+        if facts.source_answers and not facts.confirmed:
+            hoped = judge(draft.plan, facts.hoped)
+            asks = hoped.stopped is not None and getattr(hoped.stopped, "asks", False)
+            if hoped.stopped is None or (asks and facts.sighting is None and hoped.guard != storm.__name__):
+                said = self._reread(case.finding, now, reading)
+                return Judged(replace(facts, sighting=said), judge(draft.plan, replace(facts, sighting=said)), said)
+        return Judged(facts, judge(draft.plan, facts))
+
+    def _reread(self, finding: Finding, now: datetime, reading: Callable[..., Any]) -> Sighting:
+        """What its source says of the finding; whatever keeps it from saying is UNREAD, and why."""
+        reread = self._registry.rereads[finding.reader]
+
+        def ask() -> Standing:
+            cloud = self._cloud(finding.reader.partition(":")[0], reread.scope(finding))
+            return reread.ask(cloud, finding, now)
+
+        trouble = ""
+        try:
+            standing: Standing = reading(ask)
+        except Gone:
+            standing = Standing.UNKNOWN
+        except (ProviderError, Malformed, Missing, NotFound) as error:
+            standing, trouble = Standing.UNREAD, str(error)[:4096]
+        return Sighting(reader=finding.reader, standing=standing, at=now, trouble=trouble)
 
     def facts(self, case: Case, draft: Draft, now: datetime) -> Facts:
         """What the guards look at, read now. Whatever cannot be read raises, and the case stops."""
@@ -95,6 +144,9 @@ class Planner:
             ),
             group=group,
             scheduled=case.opened_by.startswith("schedule:"),
+            source_answers=case.finding.reader in self._registry.rereads,
+            sighting=_last_said(case),
+            reports=len(case.reports),
             ours={step.resource.kind for step in draft.plan.steps} <= self._shared,
             users=tuple(item for item in self._users(draft.plan) if item != case.id),
         )
@@ -192,3 +244,11 @@ class Planner:
             refusal=doing.refusal(before),
             needed=not reached(before, target),
         )
+
+
+def _last_said(case: Case) -> Sighting | None:
+    """The last word of the finding's source: when it was asked again, or when a poll of ours asked for it."""
+    finding, said = case.finding, case.sighting
+    if finding.read_at is None or (said is not None and said.at >= finding.read_at):
+        return said
+    return Sighting(reader=finding.reader, standing=Standing.ACTIVE, at=finding.read_at)

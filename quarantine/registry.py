@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quarantine.action import Action, Capture, Grouping, Parser, Poll, Provider, Relation
+from quarantine.action import Action, Capture, Grouping, Parser, Poll, Provider, Relation, Reread
 from quarantine.document import Document
 from quarantine.errors import Misconfigured, NotFound
 from quarantine.text import closest
@@ -40,6 +40,11 @@ class Registry:
     @cached_property
     def polls(self) -> dict[str, Poll]:
         return {poll.name: poll for provider in self.classes.values() for poll in provider.polls}
+
+    @cached_property
+    def rereads(self) -> dict[str, Reread]:
+        """By parser or poll."""
+        return {name: reread for provider in self.classes.values() for name, reread in provider.rereads.items()}
 
     @cached_property
     def relations(self) -> dict[tuple[str, str], Relation]:

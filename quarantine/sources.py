@@ -31,8 +31,10 @@ class Poller:
         provider = self._registry.provider(schedule.poll.partition(":")[0])
         playbook = self._shelf.find(schedule.playbook) if schedule.playbook else None
         cloud = provider.connect(schedule.scope).belonging_to(self._store.installation())
-        findings, cursor = poll.run(cloud, schedule.scope, self._clock(), self._store.cursor(name))
-        own_word = (finding.model_copy(update={"source": name}) for finding in findings)
+        asked = self._clock()
+        findings, cursor = poll.run(cloud, schedule.scope, asked, self._store.cursor(name))
+        came = {"source": name, "reader": poll.name, "read_at": asked}
+        own_word = (finding.model_copy(update=came) for finding in findings)
         results = [self._intake.link(finding, f"schedule:{name}", playbook) for finding in own_word]
         self._store.move_cursor(name, cursor, self._clock())
         opened = sum(result.fate is Fate.LINKED for result in results)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from quarantine.errors import Malformed
-from quarantine.model import Finding, Resource, Severity
+from quarantine.model import Finding, Resource, Severity, Standing
 from quarantine_aws import arn
 from quarantine_aws.findings import (
     ACCOUNT,
@@ -115,13 +115,22 @@ def _asff_sample(finding: dict[str, Any]) -> bool:
     return finding.get("Sample") is True or forwarded in (True, "true") or titled_sample(finding.get("Title"))
 
 
+def standing(finding: Mapping[str, Any]) -> Standing:
+    """What Security Hub says of it. Security Hub API Reference, AwsSecurityFinding: RecordState is the provider's (it
+    archives what is over), Workflow and VerificationState are the customer's."""
+    if finding.get("VerificationState") == "FALSE_POSITIVE":
+        return Standing.FALSE_POSITIVE
+    workflow = part(finding, "Workflow").get("Status")
+    if workflow == "SUPPRESSED" or finding.get("VerificationState") == "BENIGN_POSITIVE":
+        return Standing.SUPPRESSED
+    passed = part(finding, "Compliance").get("Status") == "PASSED"
+    over = finding.get("RecordState") == "ARCHIVED" or workflow == "RESOLVED" or passed
+    return Standing.RESOLVED if over else Standing.ACTIVE
+
+
 def _asff_active(finding: dict[str, Any]) -> bool:
     """Security Hub sends our own notes back to us as if they were news: BatchUpdateFindings leaves UpdatedAt alone."""
-    if finding.get("RecordState") == "ARCHIVED":
-        return False
-    if part(finding, "Workflow").get("Status") in ("RESOLVED", "SUPPRESSED"):
-        return False
-    if part(finding, "Compliance").get("Status") == "PASSED":
+    if standing(finding) is not Standing.ACTIVE:
         return False
     note = part(finding, "Note")
     if not free_text(note.get("UpdatedBy")).startswith(WRITTEN_BY):

@@ -33,9 +33,9 @@ def public_buckets(cloud: AwsCloud, scope: str, now: datetime, cursor: str | Non
     buckets = list(_buckets(cloud))
     denied: list[Denied] = []
 
-    def judge(bucket: str) -> Finding | None:
+    def look(bucket: str) -> Finding | None:
         try:
-            return _judge(cloud, scope, bucket, account, now)
+            return judge(cloud, scope, bucket, account, now)
         except Gone:
             return None
         except Denied as error:
@@ -44,7 +44,7 @@ def public_buckets(cloud: AwsCloud, scope: str, now: datetime, cursor: str | Non
             return None
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="public-buckets") as pool:
-        found = [finding for finding in pool.map(judge, buckets) if finding is not None]
+        found = [finding for finding in pool.map(look, buckets) if finding is not None]
     if denied and len(denied) == len(buckets):
         raise denied[0]
     return found, cursor
@@ -64,7 +64,7 @@ def _buckets(cloud: AwsCloud) -> Iterator[str]:
         page = {"ContinuationToken": answer["ContinuationToken"]}
 
 
-def _judge(
+def judge(
     cloud: AwsCloud, scope: str, bucket: str, account: s3_bucket.Settings | None, now: datetime
 ) -> Finding | None:
     """S3 applies the strictest combination of account and bucket (S3 User Guide, "Blocking public access")."""

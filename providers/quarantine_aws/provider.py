@@ -7,7 +7,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from quarantine.action import Action, Capture, Check, Identity, Leftover, Parser, Poll, Provider, Relation, Verdict
+from quarantine.action import (
+    Action,
+    Capture,
+    Check,
+    Identity,
+    Leftover,
+    Parser,
+    Poll,
+    Provider,
+    Relation,
+    Reread,
+    Verdict,
+)
 from quarantine.errors import NotFound, Unsupported
 from quarantine.model import Resource, Value
 from quarantine_aws import ec2_instance, ecs_task, instance_role, polls, role_session, security_group
@@ -22,6 +34,7 @@ from quarantine_aws.ecs_task_capture import EcsTaskCapture
 from quarantine_aws.guardduty import guardduty
 from quarantine_aws.iam_deny_role_session import IamDenyRoleSession
 from quarantine_aws.leftovers import LEFTOVERS
+from quarantine_aws.rereads import REREADS
 from quarantine_aws.s3_block_public_access import S3BlockPublicAccess
 
 
@@ -79,6 +92,7 @@ class Aws(Provider):
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (EcsTaskCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"aws:asff": asff, "aws:guardduty": guardduty}
     polls: ClassVar[tuple[Poll, ...]] = (polls.PUBLIC_BUCKETS, polls.SECURITY_HUB)
+    rereads: ClassVar[Mapping[str, Reread]] = REREADS
     relations: ClassVar[Mapping[str, Relation]] = {"role-sessions": instance_role.ROLE_SESSIONS}
     leftovers: ClassVar[tuple[Leftover, ...]] = LEFTOVERS
 

@@ -45,6 +45,7 @@ _VERSIONS: Final = {
     "Microsoft.Compute/snapshots": "2024-03-02",
     "Microsoft.ContainerInstance": "2023-05-01",
     "Microsoft.Resources/subscriptions": "2022-12-01",
+    "Microsoft.Security": "2022-01-01",
 }
 """API versions, of a type or of its provider. That of a single machine is the SDK's."""
 

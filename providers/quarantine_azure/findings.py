@@ -12,11 +12,12 @@ from typing import Any, Final
 from pydantic import JsonValue, ValidationError
 
 from quarantine.errors import Malformed
-from quarantine.model import Finding, Severity
+from quarantine.model import Finding, Severity, Standing
 from quarantine_azure.arm_id import ArmId
 
 _SEVERITIES: Final = {severity.value: severity for severity in Severity}
-_ENDED: Final = frozenset({"resolved", "dismissed"})
+_ENDED: Final = {"resolved": Standing.RESOLVED, "dismissed": Standing.SUPPRESSED}
+"""Defender for Cloud REST API, Alerts: AlertStatus is Active, InProgress, Resolved or Dismissed."""
 _KINDS: Final = {
     "microsoft.compute/virtualmachines": "azure:vm",
     "microsoft.storage/storageaccounts": "azure:storage-account",
@@ -25,11 +26,7 @@ _KINDS: Final = {
 
 def defender_alert(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
     """One alert: a finding for each Azure resource that it names by id. A host's name alone names nothing."""
-    if not isinstance(record, Mapping):
-        raise Malformed("a Defender for Cloud alert is a JSON object")
-    alert = _lower(record)
-    if isinstance(alert.get("properties"), Mapping):
-        alert = {**alert, **_lower(alert["properties"])}
+    alert = _flat(record)
     type_ = _text(alert, "alerttype", "alertname")
     id_ = _text(alert, "systemalertid", "instanceid", "name")
     if type_ is None or id_ is None:
@@ -44,7 +41,7 @@ def defender_alert(record: Mapping[str, JsonValue], source: str, received: datet
         "seen_at": _time(alert, received),
         # What `az security alert simulate` and the portal's "Create sample alerts" make.
         "sample": title.startswith("[SAMPLE ALERT]") or type_.startswith("SIMULATED_"),
-        "active": (_text(alert, "status", "state") or "").lower() not in _ENDED,
+        "active": standing(record) is Standing.ACTIVE,
         "record": dict(record),
     }
     try:
@@ -52,6 +49,22 @@ def defender_alert(record: Mapping[str, JsonValue], source: str, received: datet
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise Malformed(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+
+
+def standing(record: Mapping[str, Any]) -> Standing:
+    """What Defender says of an alert."""
+    alert = _flat(record)
+    return _ENDED.get((_text(alert, "status", "state") or "").lower(), Standing.ACTIVE)
+
+
+def _flat(record: Any) -> dict[str, Any]:
+    """The alert with its properties beside its id."""
+    if not isinstance(record, Mapping):
+        raise Malformed("a Defender for Cloud alert is a JSON object")
+    alert = _lower(record)
+    if isinstance(alert.get("properties"), Mapping):
+        alert = {**alert, **_lower(alert["properties"])}
+    return alert
 
 
 def _resources(alert: Mapping[str, Any]) -> list[dict[str, str]]:

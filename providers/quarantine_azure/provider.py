@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from quarantine.action import Action, Check, Identity, Parser, Provider, Verdict
+from quarantine.action import Action, Check, Identity, Parser, Provider, Reread, Verdict
 from quarantine.errors import NotFound, ProviderError, QuarantineError, Unsupported
 from quarantine.model import Resource, Value
 from quarantine_azure.arm_id import segment
@@ -18,6 +18,7 @@ from quarantine_azure.container_block_public import ContainerBlockPublic
 from quarantine_azure.findings import defender_alert
 from quarantine_azure.permissions import allowed
 from quarantine_azure.readers import READERS
+from quarantine_azure.rereads import REREADS
 from quarantine_azure.session import PLACES, Place, Session
 from quarantine_azure.storage_block_public import StorageBlockPublic
 from quarantine_azure.storage_credentials import StorageCredentials
@@ -115,6 +116,7 @@ class Azure(Provider):
         StorageCredentials,
     )
     parsers: ClassVar[Mapping[str, Parser]] = {"azure:defender-alert": defender_alert}
+    rereads: ClassVar[Mapping[str, Reread]] = REREADS
 
     def __init__(self, settings: AzureSettings) -> None:
         self._settings = settings

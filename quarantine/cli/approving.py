@@ -17,6 +17,7 @@ from quarantine.case import Case
 from quarantine.cli.options import tell
 from quarantine.cli.plan_view import show_plan, show_subject
 from quarantine.cli.screen import Screen, age, safe, stderr
+from quarantine.cli.timeline import said
 from quarantine.errors import Misused
 from quarantine.guard import Judgement
 from quarantine.plan import Nature, Plan
@@ -55,6 +56,7 @@ def show(case: Case, plan: Plan, now: datetime, judgement: Judgement | None = No
             ("case", safe(f"{case.id}, opened by {case.opened_by}")),
             ("asked by", safe(by) if by != case.opened_by else Text("")),
             ("finding", safe(case.finding.title or case.finding.type)),
+            ("source", safe(said(case.sighting) if case.sighting is not None else "")),
             ("waits", safe(sentence)),
             ("until", safe(f"{left:%H:%M:%S} UTC, {age(left - now)} from now") if left is not None else Text("")),
         ],

@@ -8,7 +8,7 @@ from rich.text import Text
 from quarantine.case import Allowed, Captured, Case, Recorded, Stage, Status
 from quarantine.cli.plan_view import show_plan, show_subject
 from quarantine.cli.screen import Screen, age, joined, moment, safe, severity_text, status_text
-from quarantine.cli.timeline import Timeline
+from quarantine.cli.timeline import Timeline, said
 from quarantine.store.sql import Line
 
 COLUMNS = (
@@ -150,6 +150,7 @@ def _facts(case: Case, events: Sequence[Recorded], now: datetime) -> list[tuple[
     return [
         ("finding", safe(" ".join(part for part in (finding.type, finding.title) if part) or finding.id)),
         ("reported", safe(f"by {finding.source}{reports}, seen {_when(finding.seen_at, now)}")),
+        ("source", safe(f"{said(case.sighting)}, asked {_when(case.sighting.at, now)}" if case.sighting else "")),
         ("resource", safe(case.resource.uid if case.resource.uid not in (None, case.resource.id) else "")),
         ("opened", safe(f"by {case.opened_by}, {_when(case.opened_at, now)}")),
         ("approved", safe(f"by {case.consent.by}, plan {case.consent.digest[:12]}") if case.consent else Text("")),

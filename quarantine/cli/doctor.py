@@ -44,6 +44,7 @@ def _checks(app: "App") -> Iterator["Check"]:
         yield _warn("providers", "none is configured, so nothing can be touched", "fill in 'providers:'")
     for provider in providers.values():
         yield from _provider(provider)
+    yield from _rereads(app)
 
 
 def _provider(provider: "Provider") -> Iterator["Check"]:
@@ -53,6 +54,28 @@ def _provider(provider: "Provider") -> Iterator["Check"]:
         yield from provider.doctor()
     except Missing as error:  # the others are looked at all the same
         yield _fail(provider.name, str(error), "install it where the server runs")
+
+
+def _rereads(app: "App") -> Iterator["Check"]:
+    """Can those be asked again whose findings we act on? Where not, nothing is done about these by itself."""
+    from quarantine.errors import Gone, QuarantineError
+
+    for name, reader in app.settings.readers.items():
+        reread, provider = app.registry.rereads.get(reader), reader.partition(":")[0]
+        if reread is None or provider not in app.registry.configured:
+            continue
+        schedule = app.settings.schedules.get(name)
+        for scope in app.registry.provider(provider).scopes() if schedule is None else (schedule.scope,):
+            subject, needs = f"{name}, {scope}", ", ".join(reread.permissions)
+            try:
+                reread.probe(app.registry.provider(provider).connect(scope))
+            except Gone:
+                yield _ok(subject, f"its findings can be asked for again: {needs}")
+            except QuarantineError as error:
+                fix = f"allow {needs}; until then a person is asked about each of its findings"
+                yield _warn(subject, f"its findings cannot be asked for again: {error}", fix)
+            else:
+                yield _ok(subject, f"its findings can be asked for again: {needs}")
 
 
 def _configuration(app: "App") -> Iterator["Check"]:

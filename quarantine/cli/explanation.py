@@ -151,5 +151,5 @@ def _show_verdict(screen: Screen, found: Explanation) -> None:
 
 def _would(stopped: Hold | Refuse) -> str:
     if isinstance(stopped, Refuse):
-        return "a case would be opened and refused"
+        return f"a case would be opened and closed, {stopped.outcome.replace('_', ' ')}"
     return "a case would be opened, and a person asked" if stopped.asks else "a case would be opened, and held"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from quarantine.app import App
 from quarantine.case import Case, Opened, Recorded, fold
 from quarantine.errors import GuardFailed, Misused
-from quarantine.guard import Judgement, Refuse, judge
+from quarantine.guard import Judgement, Refuse
 from quarantine.model import Finding, Resource
 from quarantine.planner import Draft
 from quarantine.playbook import Playbook
@@ -74,7 +74,7 @@ def would_be(app: App, event: Opened, by: str) -> Case:
 def judged(app: App, case: Case, draft: Draft) -> Judgement:
     """What the guards would say now. A guard that fails is a no, as in the engine."""
     try:
-        return judge(draft.plan, app.planner.facts(case, draft, app.clock()))
+        return app.planner.judged(case, draft, app.clock()).judgement
     except GuardFailed as error:
         return Judgement((), "guard_error", Refuse(str(error)))
 

@@ -7,6 +7,7 @@ import click
 from quarantine.cli import options
 
 if TYPE_CHECKING:
+    from quarantine.app import App
     from quarantine.playbook import Playbook, Shelf
 
 COLUMNS = ("name", "resource", "severity", "approval", "actions", "origin", "description")
@@ -46,9 +47,10 @@ def show(ctx: click.Context, name: str, form: str) -> None:
         **_record(app.shelf, playbook),
         "digest": playbook.digest,
         "permissions": _permissions(app.registry, playbook),
+        "to_ask_again": _to_ask_again(app, playbook),
         "playbook": playbook.model_dump(mode="json"),
     }
-    one(form, record, COLUMNS, lambda: _show(app.shelf, playbook, record["permissions"]))
+    one(form, record, COLUMNS, lambda: _show(app.shelf, playbook, record))
 
 
 @command.command("schema")
@@ -89,6 +91,15 @@ def _permissions(registry: Any, playbook: "Playbook") -> list[str]:
     return sorted(needed)
 
 
+def _to_ask_again(app: "App", playbook: "Playbook") -> list[str]:
+    """What it takes to ask the configured sources of its findings again, before anything is done by itself."""
+    only = playbook.match.source
+    readers = {reader for name, reader in app.settings.readers.items() if not only or name in only}
+    about = f"{playbook.match.resource.partition(':')[0]}:"
+    asked = [item for name, item in app.registry.rereads.items() if name in readers and name.startswith(about)]
+    return sorted({permission for reread in asked for permission in reread.permissions})
+
+
 def _show_list(playbooks: list["Playbook"]) -> None:
     from rich.text import Text
 
@@ -111,7 +122,7 @@ def _show_list(playbooks: list["Playbook"]) -> None:
     screen.table(header, rows, [safe(playbook.description) for playbook in playbooks])
 
 
-def _show(shelf: "Shelf", playbook: "Playbook", permissions: list[str]) -> None:
+def _show(shelf: "Shelf", playbook: "Playbook", record: dict[str, Any]) -> None:
     from rich.text import Text
 
     from quarantine.cli.screen import safe, stdout
@@ -129,7 +140,8 @@ def _show(shelf: "Shelf", playbook: "Playbook", permissions: list[str]) -> None:
             ("when", safe(match.when or "")),
             ("approval", safe(playbook.approval)),
             ("steps", safe(", then ".join(_step(step) for step in playbook.steps))),
-            ("needs", safe(", ".join(permissions))),
+            ("needs", safe(", ".join(record["permissions"]))),
+            ("and to ask the sources again", safe(", ".join(record["to_ask_again"]))),
             ("digest", safe(playbook.digest)),
         ),
         indent=2,

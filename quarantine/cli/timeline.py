@@ -37,6 +37,7 @@ from quarantine.case import (
     ReleaseIntended,
     ReleaseRequested,
     Repeated,
+    Reread,
     Resumed,
     Retried,
     Reviewed,
@@ -46,7 +47,7 @@ from quarantine.case import (
     Voided,
 )
 from quarantine.cli.screen import Screen, gap, safe, value_text
-from quarantine.model import Value
+from quarantine.model import Sighting, Value
 from quarantine.state import Difference
 from quarantine.text import many, safe_text
 
@@ -92,6 +93,8 @@ def about(recorded: Recorded) -> str:
             return f"{event.playbook}: {by}"
         case Repeated():
             return f"{event.finding.source} reported it again"
+        case Reread():
+            return said(event.sighting)
         case Planned():
             todo = sum(step.needed for step in event.plan.steps)
             return f"{todo} of {many(len(event.plan.steps), 'step')} to do, plan {event.digest[:12]}"
@@ -150,6 +153,11 @@ def about(recorded: Recorded) -> str:
             return _because(str(event.outcome), event.sentence)
         case NotApplied() | Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
             return event.sentence
+
+
+def said(sighting: Sighting) -> str:
+    """What the source of a finding said when it was asked again."""
+    return _because(f"{sighting.reader}: {sighting.standing.replace('_', ' ')}", sighting.trouble)
 
 
 def changed(differences: Sequence[Difference]) -> str:

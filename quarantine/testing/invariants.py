@@ -21,10 +21,13 @@ from quarantine.case import (
     Drifted,
     EffectArrivedLate,
     Intended,
+    Opened,
     Outcome,
     Recorded,
     Released,
     ReleaseIntended,
+    Repeated,
+    Reread,
     Retried,
     Status,
     fold,
@@ -32,7 +35,7 @@ from quarantine.case import (
 from quarantine.errors import QuarantineError
 from quarantine.ledger import Finding as Verdict
 from quarantine.ledger import verify
-from quarantine.model import digest
+from quarantine.model import Standing, digest
 from quarantine.plan import Nature
 from quarantine.state import difference
 from quarantine.testing.witness import MANY, Witness
@@ -252,6 +255,36 @@ def i16_tries_are_bounded(witness: Witness) -> Iterator[str]:
                 yield f"I-16: step {index} of case {case.id} was tried {progress.attempts} times"
 
 
+def i21_the_source_stood_by_it(witness: Witness) -> Iterator[str]:
+    """I-21: what begins by itself was confirmed by its finding's source, if that can be asked, 30 s before at most."""
+    for case in witness.cases():
+        history = witness.history(case.id)
+        begun = next((number for number, item in enumerate(history) if isinstance(item.event, Intended)), None)
+        if begun is None or case.id in witness.stood_by:
+            continue
+        witness.stood_by.add(case.id)
+        yes = max(number for number, item in enumerate(history[:begun]) if isinstance(item.event, Allowed))
+        told, then = fold(history[:yes]), fold(history[:begun])
+        if then.requested or then.consent is not None or not _can_be_asked(witness, told, then):
+            continue
+        at = history[begun].at
+        if not any(timedelta(0) <= at - word <= timedelta(seconds=30) for word in _words(history[:begun])):
+            yield f"I-21: case {case.id} began at {at:%H:%M:%S} by itself, and its source had not just confirmed it"
+
+
+def _can_be_asked(witness: Witness, *cases: Case) -> bool:
+    return all(case.finding.reader in witness.registry.rereads for case in cases)
+
+
+def _words(history: list[Recorded]) -> Iterator[datetime]:
+    """When a source was asked and stood by its finding."""
+    for item in history:
+        if isinstance(item.event, Reread) and item.event.sighting.standing is Standing.ACTIVE:
+            yield item.event.sighting.at
+        if isinstance(item.event, (Opened, Repeated)) and item.event.finding.read_at is not None:
+            yield item.event.finding.read_at
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     i3_no_silent_half_state,
     i4_undo_is_exact,
@@ -264,6 +297,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     i13_no_stale_worker_is_heard,
     i14_cases_only_move_forward,
     i16_tries_are_bounded,
+    i21_the_source_stood_by_it,
 )
 """I-19 and I-20 are the two functions below."""
 

@@ -59,6 +59,7 @@ class Witness:
     heads: dict[str, tuple[int, str]] = field(default_factory=dict)
     before_images: dict[tuple[str, int], str] = field(default_factory=dict)
     undone: set[tuple[str, int]] = field(default_factory=set)
+    stood_by: set[str] = field(default_factory=set)
     chains: list[tuple[str, int, str, list[Sealed]]] = field(default_factory=list)
     _histories: dict[str, list[Recorded]] = field(default_factory=dict)
     _folds: dict[str, Case] = field(default_factory=dict)

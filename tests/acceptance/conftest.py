@@ -3,14 +3,14 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from quarantine_kubernetes import Kubernetes
 from tests.acceptance.product import Product
@@ -55,6 +55,13 @@ class Aws:
                 parts[name] = answer
         return json.dumps(parts, sort_keys=True, default=str).encode()
 
+    def security_hub_has(self, record: Any) -> None:
+        """Security Hub shows the findings of an event under their ids from now on; what is none it does not take."""
+        detail = record.get("detail") if isinstance(record, dict) else None
+        with suppress(ParamValidationError):
+            if isinstance(detail, dict) and isinstance(detail.get("findings"), list):
+                self.moto.client("securityhub").batch_import_findings(Findings=detail["findings"])
+
     def block(self, bucket: str) -> dict[str, bool] | None:
         try:
             answer = self.moto.client("s3").get_public_access_block(Bucket=bucket)
@@ -97,7 +104,9 @@ def on_aws(aws: Aws, install: Install) -> Callable[..., Product]:
         providers = {"aws": {"endpoint_url": aws.proxy.url, "accounts": {ACCOUNT: {"regions": [REGION]}}}}
         environment = aws_environment(aws.proxy.url)
         del environment["AWS_ENDPOINT_URL"]
-        return install({"providers": providers, **settings}, environment)
+        product = install({"providers": providers, **settings}, environment)
+        product.detector = aws.security_hub_has
+        return product
 
     return start
 

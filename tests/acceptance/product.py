@@ -62,6 +62,8 @@ class Product:
         self.config = folder / "config.yaml"
         self._log = folder / "server.log"
         self._server: Process | None = None
+        self.detector: Callable[[Any], None] = lambda record: None
+        """Is told of every record that is sent: who sends it has it, and can be asked for it again."""
         self._verb = tuple(server)
         self._workers: list[Process] = []
         base: dict[str, Any] = {
@@ -194,6 +196,7 @@ class Product:
         secret: str = SECRET,
     ) -> Answer:
         """A signed webhook."""
+        self.detector(record)
         body = record if isinstance(record, bytes) else json.dumps(record).encode()
         delivery = delivery or f"msg_{uuid.uuid4().hex}"
         timestamp = int(time.time() if at is None else at)

@@ -51,7 +51,10 @@ def on_postgres(lasting: Postgres, aws: Aws, install: Install) -> Start:
         del environment["AWS_ENDPOINT_URL"]
         nothing = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         given = {"database": lasting.fresh_database(), "providers": providers, "guards": AUTO, **settings}
-        return install(given, environment, server=server, server_environment=None if len(server) == 1 else nothing)
+        only_door = None if len(server) == 1 else nothing
+        product = install(given, environment, server=server, server_environment=only_door)
+        product.detector = aws.security_hub_has
+        return product
 
     return start
 

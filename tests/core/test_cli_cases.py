@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from quarantine import app
 from quarantine.case import Status
 from quarantine.cli.exit_code import ExitCode
+from quarantine.model import Standing
 from quarantine.testing.fake.world import Fault
 from tests.core.cli_bench import CommandLine, Plugged, plug_in, visible
 
@@ -311,6 +312,33 @@ def test_explain_says_why_nothing_would_happen(line: CommandLine, change: dict[s
     asked = line("explain", "-", "--source", "detector", stdin=json.dumps(finding))
     assert asked.exit_code == ExitCode.DONE
     assert "So       ignored" in asked.stdout or "cannot be made now" in asked.stdout
+
+
+def test_explain_asks_the_source_again_and_says_what_it_said(line: CommandLine) -> None:
+    line.configure(
+        guards={"mode": "auto"}, sources={"detector": {"parser": "fake:detection", "secret": "env:DETECTOR_SECRET"}}
+    )
+    line.machine()
+    finding = json.dumps({"id": "f-1", "type": "shell", "machine": "web-1", "severity": "high"})
+    words = ("explain", "-", "--source", "detector")
+    assert "fake:detection has no such finding about this resource" in line(*words, stdin=finding).stdout
+    line.world.detect("f-1", "web-1")
+    assert "it would act at once" in line(*words, stdin=finding).stdout
+    line.world.detect("f-1", "web-1", Standing.FALSE_POSITIVE)
+    ended = line(*words, stdin=finding).stdout
+    assert "says that the finding is a false positive" in ended
+    assert "a case would be opened and closed, false positive (source)" in ended
+    assert line.world.sent == []
+
+
+def test_doctor_and_the_playbook_say_what_it_takes_to_ask_a_source_again(line: CommandLine) -> None:
+    line.configure(sources={"detector": {"parser": "fake:detection", "secret": "env:DETECTOR_SECRET"}})
+    assert line.asks("playbook", "show", "isolate")["to_ask_again"] == ["finding.get"]
+    assert "its findings can be asked for again: finding.get" in line("doctor").stdout
+    line.world.denied = {"finding.get"}
+    told = line("doctor").stdout
+    assert "its findings cannot be asked for again" in told
+    assert "allow finding.get; until then a person is asked" in told
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"id": 1}', '{"a": NaN}', "\ud800"])

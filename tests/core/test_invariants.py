@@ -10,6 +10,8 @@ from quarantine import convergence
 from quarantine.action import Mark
 from quarantine.case import Allowed, Case, Intended, Outcome, Status
 from quarantine.config import Budget, Guards, Mode
+from quarantine.registry import Registry
+from quarantine.testing.fake.provider import FakeProvider, FakeSettings
 from quarantine.testing.installation import settings
 from quarantine.testing.invariants import Violated, check, i19_changes_nothing, i20_recovery_is_idempotent, rests
 from tests.core.bench import Bench
@@ -204,4 +206,15 @@ def test_a_release_that_writes_over_what_somebody_else_did(bench: Bench, monkeyp
     bench.desk.release(case.id, "local:ann")
     assert bench.settle(case).outcome is Outcome.RELEASED
     with pytest.raises(Violated, match=r"I-4: .* wrote over labels\.owner"):
+        check(bench.witness)
+
+
+def test_acting_by_itself_on_what_the_source_did_not_confirm(bench: Bench) -> None:
+    del bench.registry.rereads["fake:detection"]  # the engine cannot ask it; the witness knows that it could be asked
+    case = bench.settle(bench.open(bench.machine(), "isolate", reader="fake:detection"))
+    assert case.status is Status.CONTAINED
+    check(bench.witness)
+    bench.witness.stood_by.clear()
+    bench.witness.registry = Registry([FakeProvider], {"fake": FakeProvider(FakeSettings(), bench.world)})
+    with pytest.raises(Violated, match=r"I-21: .* its source had not just confirmed it"):
         check(bench.witness)

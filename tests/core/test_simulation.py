@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from quarantine.case import Case, Opened, Outcome, Status
 from quarantine.config import Approvals, Breaker, Budget, Guards, Mode, OnDrift, Storm, Watch
 from quarantine.errors import Conflict, Denied, Gone, Misused, Moved, QuarantineError
-from quarantine.model import Finding, Resource, Severity
+from quarantine.model import Finding, Resource, Severity, Standing
 from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_delete import MachineDelete
 from quarantine.testing.fake.machine_fence import MachineFence
@@ -46,7 +46,7 @@ SIGNATURE_LIFE = timedelta(minutes=5)
 LATE_WITHIN = SIGNATURE_LIFE + timedelta(seconds=30)
 STALE_WITHIN = timedelta(seconds=10)
 CHANGES = ("policy.create", "policy.delete", "machine.patch_labels", "machine.set_ports", "machine.stop")
-READS = ("machine.get", "policy.get", "identity.get", "operation.get", "machine.read_memory")
+READS = ("machine.get", "policy.get", "identity.get", "operation.get", "machine.read_memory", "finding.get")
 REFUSALS = (Fault.THROTTLE, Fault.TRANSIENT, Fault.UNREACHABLE, Fault.DENY, Fault.CONFLICT)
 LOST = (Fault.LOSE_ANSWER, Fault.LOSE_REQUEST, Fault.ARRIVE_LATE, Fault.DIE_BEFORE, Fault.DIE_AFTER)
 MACHINES = ("web", "db", "vault")
@@ -64,6 +64,9 @@ works = st.tuples(workers, st.sampled_from([0, 1, 1, 2, 4, 8]))
 """Who works on a case, and for how many turns."""
 spans = st.sampled_from([timedelta(seconds=seconds) for seconds in (1, 1, 5, 21, 61, 61, 130, 331, 1900)])
 ages = st.sampled_from([timedelta(0)] * 5 + [timedelta(seconds=30), timedelta(hours=2)])
+views = [Standing.RESOLVED, Standing.SUPPRESSED, Standing.FALSE_POSITIVE, Standing.UNKNOWN]
+standings = st.sampled_from([None] * 4 + [Standing.ACTIVE] * 5 + views)
+"""What the detector says of a finding when it comes in; None for one that only pushes."""
 changes = st.sampled_from([*CHANGES[:4] * 2, CHANGES[4]])
 strangers = st.sampled_from(["label", "port", "label", "port", "remove", "replace"])
 keys = st.sampled_from(["app", "owner", "22", "8080"])
@@ -77,6 +80,8 @@ mishaps = st.one_of(
     st.tuples(st.just("deny"), changes),
     st.just(("allow",)),
     st.tuples(st.just("stale"), st.integers(1, 4)),
+    st.tuples(st.just("detector"), st.integers(0, 3), st.sampled_from([Standing.ACTIVE, *views])),
+    st.tuples(st.just("stale detector"), st.integers(1, 3)),
 )
 controls = st.one_of(
     st.tuples(st.just("on"), st.sampled_from(SWITCHES)),
@@ -94,6 +99,8 @@ class Game(RuleBasedStateMachine):
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.order: list[str] = []
+        self.detected: dict[str, str] = {}
+        """The machine of each finding that the detector has had."""
         self.alive: int | None = None
         """How many more places a worker passes before it dies; None while nobody is to die."""
 
@@ -125,11 +132,31 @@ class Game(RuleBasedStateMachine):
 
     # -- findings and workers ----------------------------------------------------------------------------------------
 
-    @rule(name=machines, playbook=playbooks, number=st.integers(0, 1), age=ages, named=st.booleans(), work=works)
-    def finding(self, name: str, playbook: str, number: int, age: timedelta, named: bool, work: Work) -> None:
+    @rule(
+        name=machines,
+        playbook=playbooks,
+        number=st.integers(0, 1),
+        age=ages,
+        named=st.booleans(),
+        standing=standings,
+        work=works,
+    )
+    def finding(
+        self,
+        name: str,
+        playbook: str,
+        number: int,
+        age: timedelta,
+        named: bool,
+        standing: Standing | None,
+        work: Work,
+    ) -> None:
         """A new one, a repeated one, an old sighting; one that knows the machine's uid, or its name only."""
         found = self.found(name, playbook, f"{playbook}-{name}-{number}", named)
         found = found.model_copy(update={"seen_at": self.clock() - age})
+        if standing is not None:
+            found = found.model_copy(update={"reader": "fake:detection"})
+            self.detect(found.id, name, standing)
         with self.mortal():
             result = self.bench.intake.link(found, "source:detector")
             if result.case is not None:
@@ -199,6 +226,12 @@ class Game(RuleBasedStateMachine):
                 self.world.denied.clear()
             case "stale", reads:
                 self.world.stale(reads, STALE_WITHIN)
+            case "stale detector", reads:
+                self.world.stale_findings(reads)
+            case "detector", number, standing:
+                if self.detected:
+                    finding = list(self.detected)[-1 - number % len(self.detected)]
+                    self.detect(finding, self.detected[finding], standing)
 
     @rule()
     def arrive(self) -> None:
@@ -390,6 +423,14 @@ class Game(RuleBasedStateMachine):
             resource=Resource(kind=KIND, id=name, scope="local", uid=uid),
             seen_at=self.clock(),
         )
+
+    def detect(self, finding: str, name: str, standing: Standing) -> None:
+        """The detector comes to this view; UNKNOWN: it forgets the finding."""
+        self.detected[finding] = name
+        if standing is Standing.UNKNOWN:
+            self.world.forget(finding)
+        else:
+            self.world.detect(finding, name, standing)
 
     def meddle_with(self, name: str, what: str, key: str) -> None:
         with suppress(QuarantineError):

@@ -346,7 +346,9 @@ def running(aws: Aws, folder: Path, workers: int, database: str, seed: int) -> I
         def started(name: str, *verb: str) -> Product:
             home = folder / name
             home.mkdir()
-            return stack.enter_context(Product(home, settings, environment, server=verb))
+            product = stack.enter_context(Product(home, settings, environment, server=verb))
+            product.detector = aws.security_hub_has
+            return product
 
         if database.startswith("sqlite"):
             acting = doors = [started(f"server-{number}", "serve") for number in range(workers)]

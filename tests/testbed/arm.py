@@ -115,6 +115,7 @@ class Arm:
     def __init__(self) -> None:
         self.resources: dict[str, Body] = {}  # by id in lower case
         self.locks: list[Body] = []
+        self.alerts: list[Body] = []  # of Defender for Cloud, as its REST API shows them
         self.granted: list[Body] = [{"actions": ["*"], "notActions": []}]
         self.requests: list[Request] = []
         self.put_style = Style.ASYNC  # network PUTs are never 202 (azure-rest-api-specs issue 1220)
@@ -293,6 +294,8 @@ class Arm:
             return self._poll(found[1], found[2])
         if found := re.fullmatch(r"(.*)/providers/microsoft.authorization/(locks|permissions)", path):
             return self._about(request, found[1], found[2])
+        if "/providers/microsoft.security/" in path:
+            return self._alerts(request, path)
         if path == f"/subscriptions/{SUBSCRIPTION}":
             self._allow(request, "Microsoft.Resources/subscriptions/read")
             return 200, {"id": request.path, "subscriptionId": SUBSCRIPTION, "state": "Enabled"}, {}
@@ -331,6 +334,19 @@ class Arm:
             if f"{scope}/".startswith(f"{_scope(lock)}/") or f"{_scope(lock)}/".startswith(f"{scope}/")
         ]
         return 200, self.page(request, related), {}
+
+    def _alerts(self, request: Request, path: str) -> tuple[int, Any, dict[str, str]]:
+        """Alerts - Get, by subscription or group and location; Alerts - List, of the subscription, in pages."""
+        self._strike(request, after=False)
+        self._allow(request, "Microsoft.Security/alerts/read")
+        if path == f"/subscriptions/{SUBSCRIPTION}/providers/microsoft.security/alerts":
+            page = int(request.query.get("page", 0))
+            more = {"nextLink": self._link(request, page + 1)} if page + 1 < len(self.alerts) else {}
+            return 200, {"value": self.alerts[page : page + 1], **more}, {}
+        for alert in self.alerts:
+            if alert["id"].lower() == path:
+                return 200, alert, {}
+        raise Refused(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
 
     def _link(self, request: Request, page: int) -> str:
         query = urlencode({**request.query, "page": page})

@@ -6,6 +6,7 @@ Put a `FaultProxy` in front of it: that one records every call, and can break th
 """
 
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -64,6 +65,14 @@ class Moto:
     def reset(self) -> None:
         """Forgets every resource."""
         request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            response.read()
+
+    def guardduty_says(self, finding: Mapping[str, Any]) -> None:
+        """This is what GuardDuty's API shows under the finding's id from now on, in the words of an event."""
+        request = urllib.request.Request(
+            f"{self.url}/moto-api/guardduty", data=json.dumps(finding).encode(), method="POST"
+        )
         with urllib.request.urlopen(request, timeout=30) as response:
             response.read()
 

@@ -8,13 +8,25 @@ Measured on moto 5.2.5. The product never sees this file: it is a program of its
     it can be put into groups that do not exist,    InvalidGroup.NotFound; InvalidParameterValue; "you must specify at
       are in another VPC, or into none              least one group" (same page, and its common error codes)
     a group that an interface is in is deleted      DependencyViolation (DeleteSecurityGroup)
+    Security Hub gives every finding, whatever      the filters (Security Hub API Reference, GetFindings): those that
+      the filters say                                 compare texts with EQUALS
+    GuardDuty has no findings                       GetFindings; a detector of somebody else is a BadRequestException
+                                                      (GuardDuty API Reference). POST /moto-api/guardduty puts one
+                                                      in, or in place of what it said before, as GuardDuty would
 """
 
+import json
 from typing import Any
 
+from moto.core.exceptions import JsonRESTError
 from moto.ec2.exceptions import DependencyViolationError, InvalidParameterValueError, InvalidSecurityGroupNotFoundError
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface, NetworkInterfaceBackend
 from moto.ec2.models.security_groups import SecurityGroupBackend
+from moto.guardduty import responses as guardduty
+from moto.guardduty import urls as guardduty_urls
+from moto.guardduty.models import guardduty_backends
+from moto.moto_api._internal import urls as moto_api_urls
+from moto.securityhub.models import SecurityHubBackend
 from moto.server import main
 
 
@@ -48,16 +60,54 @@ def _delete_unless_used(backend: Any, name: str | None = None, group_id: str | N
     _delete(backend, name, group_id)
 
 
+_every_finding = SecurityHubBackend.get_findings
+
+
+def _filtered_findings(backend: Any, filters: Any = None, **more: Any) -> Any:
+    found, token = _every_finding(backend, filters=filters, **more)
+    wanted = {
+        name: {item["Value"] for item in values if item.get("Comparison") == "EQUALS"}
+        for name, values in (filters or {}).items()
+        if name in ("Id", "ProductArn")
+    }
+    return [item for item in found if all(item.get(name) in texts for name, texts in wanted.items())], token
+
+
+def _findings_of_a_detector(response: Any) -> str:
+    detector = response.path.split("/")[-3]
+    backend = response.guardduty_backend
+    if detector not in backend.detectors:
+        raise JsonRESTError("BadRequestException", f"the detectorId {detector} is not owned by the current account")
+    wanted = response._get_param("findingIds")
+    kept = backend.__dict__.get("findings", {})
+    found = [kept[name] for name in wanted if name in kept and kept[name]["service"]["detectorId"] == detector]
+    return json.dumps({"findings": found})
+
+
+def _take_finding(request: Any, _: Any, headers: Any) -> tuple[int, Any, str]:
+    finding = json.loads(request.get_data())
+    backend = guardduty_backends[finding["accountId"]][finding["region"]]
+    backend.__dict__.setdefault("findings", {})[finding["id"]] = finding
+    return 200, headers, "{}"
+
+
 def correct() -> None:
     corrections: tuple[tuple[type, str, Any], ...] = (
         (NetworkInterface, "group_set", property(_own_groups)),
         (NetworkInterfaceBackend, "modify_network_interface_attribute", _modify_with_checks),
         (SecurityGroupBackend, "delete_security_group", _delete_unless_used),
+        (SecurityHubBackend, "get_findings", _filtered_findings),
     )
     for place, name, right in corrections:
         if not hasattr(place, name):
             raise AssertionError(f"moto has no {place.__name__}.{name} any more: look whether it is right by now")
         setattr(place, name, right)
+    path = "{0}/detector/(?P<detector_id>[^/]+)/findings/get$"
+    if path in guardduty_urls.url_paths:
+        raise AssertionError("moto has GuardDuty's findings by now: look whether it is right")
+    setattr(guardduty.GuardDutyResponse, "get_findings", _findings_of_a_detector)  # noqa: B010 - it has none
+    guardduty_urls.url_paths[path] = guardduty.GuardDutyResponse.dispatch
+    moto_api_urls.url_paths["{0}/moto-api/guardduty"] = _take_finding
 
 
 if __name__ == "__main__":

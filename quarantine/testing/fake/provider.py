@@ -17,6 +17,8 @@ from quarantine.action import (
     Poll,
     Provider,
     Relation,
+    Reread,
+    Standing,
     Verdict,
 )
 from quarantine.errors import Malformed, ProviderError, Unreachable
@@ -100,6 +102,18 @@ def open_machines(cloud: FakeCloud, scope: str, now: datetime, cursor: str | Non
     return findings, None
 
 
+def still_detected(cloud: FakeCloud, finding: Finding, now: datetime) -> Standing:
+    """What the platform's detector says of a finding of its own."""
+    detected = cloud.read("finding.get", "finding.get", id=finding.id)
+    standing: Standing = detected.standing if detected.machine == finding.resource.id else Standing.UNKNOWN
+    return standing
+
+
+def still_open(cloud: FakeCloud, finding: Finding, now: datetime) -> Standing:
+    machine = cloud.read("machine.get", "machine.get", id=finding.resource.id)
+    return Standing.ACTIVE if EVERYONE in machine.ports.values() else Standing.RESOLVED
+
+
 def peers(cloud: FakeCloud, resource: Resource) -> Iterable[Resource]:
     """The machines that work for the same thing."""
     for name in cloud.read("machine.get", "machine.get", id=resource.id).peers:
@@ -133,8 +147,23 @@ class FakeProvider(Provider):
         MachineDelete,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (MachineCapture,)
-    parsers: ClassVar[Mapping[str, Parser]] = {"fake:finding": fake_finding}
+    parsers: ClassVar[Mapping[str, Parser]] = {"fake:finding": fake_finding, "fake:detection": fake_finding}
+    """Of these two formats, which are the same, only the second is that of a detector which can be asked."""
     polls: ClassVar[tuple[Poll, ...]] = (Poll("fake:open-machines", ("machine.list",), open_machines),)
+    rereads: ClassVar[Mapping[str, Reread]] = {
+        "fake:detection": Reread(
+            permissions=("finding.get",),
+            scope=lambda finding: finding.resource.scope,
+            ask=still_detected,
+            probe=lambda cloud: cloud.read("finding.get", "finding.get", id="asked-by-doctor"),
+        ),
+        "fake:open-machines": Reread(
+            permissions=("machine.get",),
+            scope=lambda finding: finding.resource.scope,
+            ask=still_open,
+            probe=lambda cloud: cloud.read("machine.list", "machine.list"),
+        ),
+    }
     relations: ClassVar[Mapping[str, Relation]] = {"peers": Relation(KIND, KIND, ("machine.get",), peers)}
     groups: ClassVar[Mapping[str, Grouping]] = {KIND: Grouping(("machine.get",), group)}
 

@@ -20,7 +20,7 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
-from quarantine.model import Resource, Value, now
+from quarantine.model import Resource, Standing, Value, now
 
 KIND: Final = "fake:machine"
 EVERYONE: Final = "0.0.0.0/0"
@@ -133,6 +133,14 @@ Address = tuple[str, str]
 """Scope and id."""
 
 
+@dataclass(frozen=True)
+class Detected:
+    """What the platform's own detector says of one finding."""
+
+    machine: str
+    standing: Standing
+
+
 class FakeWorld:
     """Safe to share between threads. Tests read and change it directly; programs come through a FakeCloud."""
 
@@ -158,6 +166,8 @@ class FakeWorld:
         self._operations: dict[str, Operation] = {}
         self._failures: dict[str, deque[ProviderError]] = defaultdict(deque)
         self._late: list[tuple[datetime, Callable[[], None]]] = []
+        self._detected: dict[Address, list[Detected]] = {}
+        self._stale_findings = 0
         self._stale_reads = 0
         self._stale_within: timedelta | None = None
         self._delay = timedelta(0)
@@ -203,6 +213,22 @@ class FakeWorld:
         with self._lock:
             return [machine.id for machine in self._list(scope, None)]
 
+    def detect(self, finding: str, machine: str, standing: Standing = Standing.ACTIVE, scope: str = "local") -> None:
+        """The platform's detector has this finding about a machine; called again, it has come to another view."""
+        with self._lock:
+            self._detected.setdefault((scope, finding), []).append(Detected(machine, standing))
+
+    def forget(self, finding: str, scope: str = "local") -> None:
+        """The detector has no such finding any more."""
+        with self._lock:
+            self._detected.pop((scope, finding), None)
+
+    def detected(self, finding: str, scope: str = "local") -> Standing:
+        """What the detector really says now."""
+        with self._lock:
+            history = self._detected.get((scope, finding))
+            return history[-1].standing if history else Standing.UNKNOWN
+
     def policies(self) -> dict[Address, Mark | None]:
         """(scope, uid of the machine) -> the mark that its policy carries."""
         with self._lock:
@@ -246,6 +272,11 @@ class FakeWorld:
         with self._lock:
             self._stale_reads, self._stale_within = reads, within
 
+    def stale_findings(self, reads: int) -> None:
+        """The next reads of findings show what the detector said before it came to its last view."""
+        with self._lock:
+            self._stale_findings = reads
+
     def settle_after(self, delay: timedelta) -> None:
         """From now on, what a change makes shows only after this time."""
         with self._lock:
@@ -287,7 +318,7 @@ class FakeWorld:
             self._failures.clear()
             self._late.clear()
             self.denied.clear()
-            self._stale_reads = 0
+            self._stale_reads = self._stale_findings = 0
 
     @property
     def unmet(self) -> dict[str, int]:
@@ -398,6 +429,15 @@ class FakeWorld:
     def _identity(self, scope: str, mark: Mark | None) -> str:
         return self.lands_in or scope.partition("/")[0]
 
+    def _finding(self, scope: str, mark: Mark | None, id: str) -> Detected:  # noqa: A002
+        history = self._detected.get((scope, id))
+        if not history:
+            raise Gone(f"the detector has no finding {id}")
+        if self._stale_findings > 0 and len(history) > 1:
+            self._stale_findings -= 1
+            return history[-2]
+        return history[-1]
+
     def _get(self, scope: str, mark: Mark | None, id: str) -> Machine:  # noqa: A002
         history = self._history.get((scope, id), [])
         shown = [state for state in history if state.since <= self._clock()] or history[:1]
@@ -498,6 +538,7 @@ class FakeWorld:
 
 
 CALLS: Final[Mapping[str, str]] = {
+    "finding.get": "_finding",
     "identity.get": "_identity",
     "machine.get": "_get",
     "machine.list": "_list",
@@ -514,7 +555,15 @@ CALLS: Final[Mapping[str, str]] = {
 """What the platform can do."""
 
 READS: Final = frozenset(
-    {"identity.get", "machine.get", "machine.list", "machine.read_memory", "operation.get", "policy.get"}
+    {
+        "finding.get",
+        "identity.get",
+        "machine.get",
+        "machine.list",
+        "machine.read_memory",
+        "operation.get",
+        "policy.get",
+    }
 )
 
 
