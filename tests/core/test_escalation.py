@@ -8,7 +8,7 @@ import pytest
 from quarantine.case import Case, EscalationEnded, Intended, Outcome, Reason, Status
 from quarantine.errors import Misused
 from quarantine.testing.crash import Lives, Scene
-from quarantine.testing.fake.world import Died, Fault
+from quarantine.testing.fake.world import EVERYONE, Died, Fault
 from tests.core.bench import Bench
 from tests.core.test_crash import world_of
 
@@ -280,3 +280,22 @@ def test_a_lost_answer_is_looked_up(bench: Bench, fault: Fault) -> None:
     bench.world.fail("machine.set_ports", fault)
     assert escalate(bench, case, "close").status is Status.CONTAINED
     assert bench.world.unmet == {}
+
+
+def test_an_escalation_of_what_is_gone_does_not_end_a_case_that_holds_another_machine(bench: Bench) -> None:
+    """Its own machine was deleted; the peer is still cut off, so the case stays open for a person."""
+    bench.world.add("db", labels={"app": "shop"}, ports={"5432": "10.0.0.0/8"})
+    before = bench.world.machine("db").labels
+    web = bench.world.add("web", labels={"app": "shop"}, ports={"22": EVERYONE}, peers=("db",))
+    case = bench.settle(bench.open(web, "isolate-web-and-peers"))
+    assert case.status is Status.CONTAINED
+    bench.desk.escalate(case.id, "local:ann", bench.shelf.find("close"))
+    bench.world.remove("web")
+    case = bench.advance(case)
+    assert (case.status, case.reason) == (Status.NEEDS_HUMAN, Reason.PARTIAL)
+    assert "what is held besides still is: release it, or keep it" in case.sentence
+    assert bench.world.machine("db").labels != before
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).status is Status.CLOSED
+    assert bench.world.machine("db").labels == before
+    assert bench.world.in_place() == []
