@@ -2,7 +2,7 @@
 
 Three ways to write the same events by eight programs on PostgreSQL: without a tree; with ours, where a trigger puts
 each entry in line and a sealer in a program of its own gives out the places; and with the tree's edge in the writer's
-own transaction, where all writers wait for one row. See docs/decisions/0017-a-sealer.md.
+own transaction, where all writers wait for one row. See docs/decisions/0019-a-sealer.md.
 """
 
 import multiprocessing

@@ -14,7 +14,8 @@ from quarantine.errors import Throttled
 from quarantine.model import Finding, Resource, Severity, Standing
 from quarantine.sources import Poller
 from quarantine.testing.fake.world import EVERYONE, Died, Fault
-from tests.core.bench import Bench, settings
+from quarantine.testing.installation import settings
+from tests.core.bench import Bench
 
 DETECTION = "fake:detection"
 SECOND = timedelta(seconds=1)
