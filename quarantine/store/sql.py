@@ -97,7 +97,10 @@ _FREE = (
 _LEFT = select(schema.cases.c.lease_until).where(_OURS)
 _SWITCHES = select(schema.switches).order_by(schema.switches.c.scope)
 _WAITING = (
-    select(schema.intake).where(schema.intake.c.status == "waiting").order_by(schema.intake.c.id).limit(bindparam("most"))
+    select(schema.intake)
+    .where(schema.intake.c.status == "waiting")
+    .order_by(schema.intake.c.id)
+    .limit(bindparam("most"))
 )
 
 LOG_ONLY: Channels = {"log": frozenset(NoticeKind)}

@@ -37,7 +37,8 @@ _CONTAINED = select(func.count()).where(
     _CASES.identity == bindparam("identity"), _CASES.contained_at > bindparam("day"), _OTHERS
 )
 _SPENT = select(schema.spends).where(schema.spends.c.at >= bindparam("since")).order_by(schema.spends.c.at)
-_REFILLED = select(func.max(schema.refills.c.at)).where(schema.refills.c.account.in_([bindparam("account"), EVERYWHERE]))
+_REFILLS = schema.refills.c
+_REFILLED = select(func.max(_REFILLS.at)).where(_REFILLS.account.in_([bindparam("account"), EVERYWHERE]))
 
 
 def count(connection: Connection, case: Case, identity: str, group: str, limits: Guards, now: datetime) -> Tallies:
