@@ -17,10 +17,11 @@ class Kind:
     plural: str
     group: str = ""
     namespaced: bool = True
+    version: str = "v1"
 
     @property
     def collection(self) -> str:
-        root = f"/apis/{self.group}/v1" if self.group else "/api/v1"
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         return f"{root}/namespaces/{{namespace}}/{self.plural}" if self.namespaced else f"{root}/{self.plural}"
 
     @property
@@ -46,11 +47,16 @@ POD: Final = "kubernetes:pod"
 NODE: Final = "kubernetes:node"
 JOB: Final = "kubernetes:job"
 CRON_JOB: Final = "kubernetes:cronjob"
+ROLE_BINDING: Final = "kubernetes:rolebinding"
+CLUSTER_ROLE_BINDING: Final = "kubernetes:clusterrolebinding"
+RBAC: Final = "rbac.authorization.k8s.io"
 KINDS: Final = {
     POD: Kind("pods"),
     NODE: Kind("nodes", namespaced=False),
     JOB: Kind("jobs", "batch"),
     CRON_JOB: Kind("cronjobs", "batch"),
+    ROLE_BINDING: Kind("rolebindings", RBAC),
+    CLUSTER_ROLE_BINDING: Kind("clusterrolebindings", RBAC, namespaced=False),
 }
 
 
@@ -63,6 +69,8 @@ def located(resource: Resource) -> tuple[Kind, str]:
         if kind is None or not name:
             known = " or ".join(f"{word}/NAME" for word in WORKLOADS)
             raise Unsupported(f"{resource.id!r} is no workload: name it {known}")
+    if resource.kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
+        name = resource.id.partition("/")[0]
     if kind is None:
         raise Unsupported(f"{resource.kind} is not known here. Known: {', '.join((*KINDS, WORKLOAD))}")
     if kind.namespaced and not resource.area:
@@ -76,10 +84,27 @@ def get(cloud: KubernetesCloud, resource: Resource) -> dict[str, Any]:
     """The object, as raw JSON. Raises Gone, also when another one has its name now."""
     kind, name = located(resource)
     found: dict[str, Any] = cloud.read(kind.permission("get"), f"get {kind.path}", namespace=resource.area, name=name)
-    uid = found["metadata"]["uid"]
+    uid = uid_of(found, resource)
     if resource.uid not in (None, uid):
         what = resource.kind.partition(":")[2]
         raise Gone(f"{resource}: another {what} has this name now, with uid {uid}; {resource.uid} was meant")
+    return found
+
+
+def uid_of(found: Mapping[str, Any], resource: Resource) -> str:
+    """With the subject, where only one of a role binding is meant: each can be held by a case of its own."""
+    subject = resource.id.partition("/")[2] if resource.kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING) else ""
+    uid: str = found["metadata"]["uid"]
+    return f"{uid}/{subject}" if subject else uid
+
+
+def beside(cloud: KubernetesCloud, resource: Resource, kind: Kind, **query: str) -> list[dict[str, Any]]:
+    """All objects of a kind in the namespace of a resource; none where the cluster does not know the kind."""
+    where = {"namespace": resource.area, "query": query}
+    try:
+        found: list[dict[str, Any]] = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)["items"]
+    except Gone:
+        return []
     return found
 
 

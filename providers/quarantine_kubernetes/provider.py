@@ -12,12 +12,17 @@ from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
 from quarantine_kubernetes import objects, pod_group
 from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
+from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
 from quarantine_kubernetes.findings import falco
+from quarantine_kubernetes.job_suspend import JobSuspend
 from quarantine_kubernetes.pod_capture import PodCapture
 from quarantine_kubernetes.pod_delete import PodDelete
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.relations import RELATIONS
+from quarantine_kubernetes.rolebinding_revoke import RolebindingRevoke
 from quarantine_kubernetes.session import from_kubeconfig, in_cluster
+from quarantine_kubernetes.workload_scale_to_zero import WorkloadScaleToZero
 
 WHO_AM_I: Final = "post /apis/authentication.k8s.io/v1/selfsubjectreviews"
 KNOWN_FOR: Final = 10.0
@@ -53,8 +58,13 @@ class Kubernetes(Provider):
     name: ClassVar[str] = "kubernetes"
     settings: ClassVar[type[BaseModel]] = KubernetesSettings
     actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
+        ClusterrolebindingRevoke,
+        CronjobSuspend,
+        JobSuspend,
         PodDelete,
         PodIsolate,
+        RolebindingRevoke,
+        WorkloadScaleToZero,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
@@ -94,8 +104,9 @@ class Kubernetes(Provider):
         return known
 
     def resolve(self, cloud: KubernetesCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
-        metadata = objects.get(cloud, resource)["metadata"]
-        return resource.model_copy(update={"uid": metadata["uid"]}), metadata.get("labels") or {}
+        found = objects.get(cloud, resource)
+        uid = objects.uid_of(found, resource)
+        return resource.model_copy(update={"uid": uid}), found["metadata"].get("labels") or {}
 
     def doctor(self) -> Iterable[Check]:
         for name in self._clusters:

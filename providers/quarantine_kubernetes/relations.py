@@ -7,8 +7,20 @@ from quarantine.action import Relation
 from quarantine.errors import Gone
 from quarantine.model import Resource
 from quarantine_kubernetes import objects
+from quarantine_kubernetes.binding import key_of
 from quarantine_kubernetes.cloud import KubernetesCloud
-from quarantine_kubernetes.objects import CRON_JOB, JOB, KINDS, NODE, POD, WORKLOAD, WORKLOADS
+from quarantine_kubernetes.label_query import label_query
+from quarantine_kubernetes.objects import (
+    CLUSTER_ROLE_BINDING,
+    CRON_JOB,
+    JOB,
+    KINDS,
+    NODE,
+    POD,
+    ROLE_BINDING,
+    WORKLOAD,
+    WORKLOADS,
+)
 
 _READ_PODS: Final = KINDS[POD].permission("get")
 _LIST_PODS: Final = KINDS[POD].permission("list")
@@ -60,38 +72,34 @@ def node(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
     yield found.model_copy(update={"uid": metadata["uid"]})
 
 
+def role_bindings(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
+    """The place of the pod's service account in each RoleBinding, of any namespace, that names it."""
+    yield from _bindings(cloud, resource, ROLE_BINDING, "get /apis/rbac.authorization.k8s.io/v1/rolebindings")
+
+
+def cluster_role_bindings(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
+    """The same in each ClusterRoleBinding. Groups that it is in, such as system:serviceaccounts, are not followed."""
+    yield from _bindings(cloud, resource, CLUSTER_ROLE_BINDING, f"get {KINDS[CLUSTER_ROLE_BINDING].collection}")
+
+
+def _bindings(cloud: KubernetesCloud, resource: Resource, kind: str, call: str) -> Iterator[Resource]:
+    account = objects.get(cloud, resource)["spec"].get("serviceAccountName") or "default"
+    subject = f"ServiceAccount/{resource.area}/{account}"
+    for found in cloud.read(KINDS[kind].permission("list"), call)["items"]:
+        if subject not in map(key_of, found.get("subjects") or []):
+            continue
+        metadata = found["metadata"]
+        space = f"/{metadata['namespace']}" if "namespace" in metadata else ""
+        place = Resource(kind=kind, id=f"{metadata['name']}/{subject}", scope=f"{resource.account}{space}")
+        yield place.model_copy(update={"uid": objects.uid_of(found, place)})
+
+
 def pods(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
     """The pods that a workload or a Job selects."""
-    found = cloud.read(
-        _LIST_PODS,
-        f"get {KINDS[POD].collection}",
-        namespace=resource.area,
-        query={"labelSelector": selector(objects.get(cloud, resource))},
-    )
-    for pod in found["items"]:
+    wanted = label_query(objects.get(cloud, resource))
+    for pod in objects.beside(cloud, resource, KINDS[POD], labelSelector=wanted):
         metadata = pod["metadata"]
         yield Resource(kind=POD, id=metadata["name"], scope=resource.scope, uid=metadata["uid"])
-
-
-def selector(found: Mapping[str, Any]) -> str:
-    """Which pods are its own, as a query says it (Kubernetes, Labels and Selectors). No such object selects all."""
-    wanted = found["spec"].get("selector") or {}
-    if "matchLabels" not in wanted and "matchExpressions" not in wanted:
-        wanted = {"matchLabels": wanted}  # a ReplicationController has only this form
-    parts = [f"{key}={value}" for key, value in (wanted.get("matchLabels") or {}).items()]
-    for item in wanted.get("matchExpressions") or []:
-        key, values = item["key"], ",".join(item.get("values") or [])
-        parts.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": key,
-                "DoesNotExist": f"!{key}",
-            }[item["operator"]]
-        )
-    if not parts:
-        raise Gone(f"{found['metadata']['name']} selects nothing by which its pods could be found")
-    return ",".join(parts)
 
 
 def controller_of(found: Mapping[str, Any], resource: Resource) -> Resource | None:
@@ -116,6 +124,10 @@ RELATIONS: Final = {
     "owner": Relation(POD, WORKLOAD, _READ_OWNERS, owner),
     "job": Relation(POD, JOB, (_READ_PODS,), job),
     "cronjob": Relation(POD, CRON_JOB, (_READ_PODS, _READ_JOBS), cron_job),
+    "role-bindings": Relation(POD, ROLE_BINDING, (_READ_PODS, KINDS[ROLE_BINDING].permission("list")), role_bindings),
+    "cluster-role-bindings": Relation(
+        POD, CLUSTER_ROLE_BINDING, (_READ_PODS, KINDS[CLUSTER_ROLE_BINDING].permission("list")), cluster_role_bindings
+    ),
     "node": Relation(POD, NODE, (_READ_PODS, KINDS[NODE].permission("get")), node),
     "pods": Relation(WORKLOAD, POD, (*_READ_OWNERS[1:], _LIST_PODS), pods),
     "job-pods": Relation(JOB, POD, (_READ_JOBS, _LIST_PODS), pods),

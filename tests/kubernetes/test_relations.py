@@ -9,32 +9,12 @@ from quarantine.errors import Gone, Unsupported
 from quarantine.model import Resource
 from quarantine_kubernetes import objects
 from quarantine_kubernetes.cloud import KubernetesCloud
-from quarantine_kubernetes.relations import RELATIONS, controller_of, selector
+from quarantine_kubernetes.label_query import label_query
+from quarantine_kubernetes.relations import RELATIONS, controller_of
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.rbac import grant, granted_everywhere
+from tests.kubernetes.workloads import CONTAINERS, SELECTOR, TEMPLATE, make, make_deployment, running
 from tests.testbed.controlplane import SERVICE, ControlPlane
-from tests.testbed.poll import until
-
-CONTAINERS = [{"name": "main", "image": "example.test/web:1"}]
-TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": CONTAINERS}}
-SELECTOR = {"matchLabels": {"app": "web"}}
-
-
-def make(namespace: Namespace, plural: str, name: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    group = "batch" if plural in ("jobs", "cronjobs") else "apps"
-    path = f"/apis/{group}/v1/namespaces/{namespace.name}/{plural}"
-    return namespace.api.create(path, {"metadata": {"name": name, **metadata}, "spec": spec})
-
-
-def make_deployment(namespace: Namespace, name: str = "web", replicas: int = 2) -> dict[str, Any]:
-    return make(namespace, "deployments", name, {"replicas": replicas, "selector": SELECTOR, "template": TEMPLATE})
-
-
-def running(namespace: Namespace, count: int) -> list[Resource]:
-    """The pods, once the controllers have made so many and the kubelet has started them."""
-
-    until(lambda: len(namespace.api.play_kubelet(namespace.name)) == count)
-    return [namespace.resource(pod) for pod in namespace.api.play_kubelet(namespace.name)]
 
 
 def follow(cloud: KubernetesCloud, relation: str, resource: Resource) -> list[Resource]:
@@ -154,7 +134,7 @@ def test_the_api_server_finds_what_a_selector_selects(
     labels = {"web": {"app": "web"}, "both": {"app": "web", "tier": "front"}, "db": {"app": "db"}, "none": {}}
     for name, given in labels.items():
         namespace.pod(name, given)
-    query = {"labelSelector": selector({"metadata": {"name": "x"}, "spec": {"selector": wanted}})}
+    query = {"labelSelector": label_query({"metadata": {"name": "x"}, "spec": {"selector": wanted}})}
     kind = objects.KINDS[objects.POD]
     found = cloud.read("list pods", f"get {kind.collection}", namespace=namespace.name, query=query)
     assert {pod["metadata"]["name"] for pod in found["items"]} == expected
@@ -163,7 +143,7 @@ def test_the_api_server_finds_what_a_selector_selects(
 @pytest.mark.parametrize("wanted", [{}, None, {"matchLabels": {}}])
 def test_a_selector_of_nothing_is_never_one_of_everything(wanted: Any) -> None:
     with pytest.raises(Gone, match="selects nothing"):
-        selector({"metadata": {"name": "x"}, "spec": {"selector": wanted}})
+        label_query({"metadata": {"name": "x"}, "spec": {"selector": wanted}})
 
 
 # --- what is named -------------------------------------------------------------------------------------------------
