@@ -49,9 +49,11 @@ JOB: Final = "kubernetes:job"
 CRON_JOB: Final = "kubernetes:cronjob"
 ROLE_BINDING: Final = "kubernetes:rolebinding"
 CLUSTER_ROLE_BINDING: Final = "kubernetes:clusterrolebinding"
+SERVICE: Final = "kubernetes:service"
 RBAC: Final = "rbac.authorization.k8s.io"
 KINDS: Final = {
     POD: Kind("pods"),
+    SERVICE: Kind("services"),
     NODE: Kind("nodes", namespaced=False),
     JOB: Kind("jobs", "batch"),
     CRON_JOB: Kind("cronjobs", "batch"),

@@ -16,11 +16,13 @@ from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRe
 from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
 from quarantine_kubernetes.findings import falco
 from quarantine_kubernetes.job_suspend import JobSuspend
+from quarantine_kubernetes.node_cordon import NodeCordon
 from quarantine_kubernetes.pod_capture import PodCapture
 from quarantine_kubernetes.pod_delete import PodDelete
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.relations import RELATIONS
 from quarantine_kubernetes.rolebinding_revoke import RolebindingRevoke
+from quarantine_kubernetes.service_unexpose import ServiceUnexpose
 from quarantine_kubernetes.session import from_kubeconfig, in_cluster
 from quarantine_kubernetes.workload_scale_to_zero import WorkloadScaleToZero
 
@@ -61,9 +63,11 @@ class Kubernetes(Provider):
         ClusterrolebindingRevoke,
         CronjobSuspend,
         JobSuspend,
+        NodeCordon,
         PodDelete,
         PodIsolate,
         RolebindingRevoke,
+        ServiceUnexpose,
         WorkloadScaleToZero,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
+from quarantine.model import Resource
 from quarantine.playbook import shipped
 from quarantine.testing.crash import CrashContract, Scene, Stage
 from quarantine.testing.installation import Installation
 from quarantine_kubernetes import Kubernetes
+from quarantine_kubernetes.exposure import UNEXPOSED
 from quarantine_kubernetes.provider import Cluster, KubernetesSettings
 from tests.kubernetes.conftest import CLUSTER, Namespace
+from tests.kubernetes.workloads import CONTAINERS, TEMPLATE, kind_of, make, node_of, rest
 from tests.testbed.controlplane import ADMIN, ControlPlane
+from tests.testbed.poll import until
 
 LABELS = {"app": "web", "pod-template-hash": "7d4b9", "tier": "front"}
 WRITTEN = {"resourceVersion", "generation", "managedFields"}
@@ -69,3 +73,203 @@ class TestDeletePod(CrashContract):
             )
 
         return fresh
+
+
+class Written:
+    """The objects of one life: what a release must give back of each, and how they go."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._paths: list[str] = []
+
+    def add(self, plural: str, made: dict[str, Any], kind: str) -> Resource:
+        """`kind` may name the object within its kind: `kubernetes:workload deployment/`."""
+        metadata = made["metadata"]
+        space = metadata.get("namespace", "")
+        self._paths.append(kind_of(plural).path.format(namespace=space, name=metadata["name"]))
+        word, _, prefix = kind.partition(" ")
+        scope = f"{CLUSTER}/{space}" if space else CLUSTER
+        return Resource(kind=word, id=f"{prefix}{metadata['name']}", scope=scope, uid=metadata["uid"])
+
+    def raw(self) -> object:
+        """Without what the controllers say of it."""
+        return [{**lasting(self._namespace.api.get(path)), "status": None} for path in self._paths]
+
+    def end(self) -> None:
+        for path in reversed(self._paths):  # what is owned before its owner
+            self._namespace.api.request("DELETE", path, {"propagationPolicy": "Background"})
+
+
+class OfObjects(CrashContract):
+    """What they share who only write to objects that the test makes."""
+
+    pairs = 6
+
+    @pytest.fixture
+    def scene(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
+        def fresh(folder: Path) -> Scene:
+            written = Written(namespace)
+            resource = self.make(namespace, written, uuid.uuid4().hex[:8])
+            there = Installation(folder, kubernetes, [self.playbook], passing=lambda _: self.rests(namespace, resource))
+            return Scene(there, resource, raw=written.raw, end=written.end)
+
+        return fresh
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        raise NotImplementedError
+
+    def rests(self, namespace: Namespace, resource: Resource) -> None:
+        """Until controllers have done what they do in that time."""
+
+
+class TestScaleToZero(OfObjects):
+    playbook = shipped() / "kubernetes" / "scale-to-zero.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        template = {**TEMPLATE, "metadata": {"labels": {"app": name}}}
+        selector = {"matchLabels": {"app": name}}
+        made = make(namespace, "deployments", name, {"replicas": 1, "selector": selector, "template": template})
+        rest(namespace, "deployments", name)
+        return written.add("deployments", made, "kubernetes:workload deployment/")
+
+    def rests(self, namespace: Namespace, resource: Resource) -> None:
+        rest(namespace, "deployments", resource.id.partition("/")[2])
+
+
+class TestSuspendJob(OfObjects):
+    playbook = shipped() / "kubernetes" / "suspend-job.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        made = make(namespace, "jobs", name, {"template": WORK})
+        rest(namespace, "jobs", name)
+        return written.add("jobs", made, "kubernetes:job")
+
+    def rests(self, namespace: Namespace, resource: Resource) -> None:
+        rest(namespace, "jobs", resource.id)
+
+
+class TestSuspendCronJob(OfObjects):
+    playbook = shipped() / "kubernetes" / "suspend-cronjob.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        made = make(namespace, "cronjobs", name, {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": WORK}}})
+        return written.add("cronjobs", made, "kubernetes:cronjob")
+
+
+class TestStopOwner(OfObjects):
+    """From a pod of a Job of a CronJob: both are stopped, and the pod is gone when they are given back."""
+
+    playbook = shipped() / "kubernetes" / "stop-owner.yaml"
+    pairs = 3
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        cron = make(namespace, "cronjobs", name, {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": WORK}}})
+        written.add("cronjobs", cron, "kubernetes:cronjob")
+        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": cron["metadata"]["uid"]}
+        job = make(namespace, "jobs", name, {"template": WORK}, ownerReferences=[{**owner, "controller": True}])
+        written.add("jobs", job, "kubernetes:job")
+        rest(namespace, "jobs", name)
+        pods = namespace.api.items(f"/api/v1/namespaces/{namespace.name}/pods?labelSelector=job-name={name}")
+        return namespace.resource(pods[0])
+
+    def rests(self, namespace: Namespace, resource: Resource) -> None:
+        rest(namespace, "jobs", resource.id.rpartition("-")[0])
+
+
+WORK: dict[str, Any] = {
+    "spec": {
+        "containers": CONTAINERS,
+        "restartPolicy": "Never",
+        "nodeName": "node-1",
+        "terminationGracePeriodSeconds": 0,
+    }
+}
+RBAC = "rbac.authorization.k8s.io"
+
+
+def bind(namespace: Namespace, plural: str, name: str, account: str) -> dict[str, Any]:
+    subjects = [
+        {"kind": "User", "name": "alice", "apiGroup": RBAC},
+        {"kind": "ServiceAccount", "name": account, "namespace": namespace.name},
+    ]
+    body = {"metadata": {"name": name}, "subjects": subjects}
+    role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
+    path = kind_of(plural).collection.format(namespace=namespace.name)
+    return namespace.api.create(path, {**body, "roleRef": role})
+
+
+class TestRevokeBinding(OfObjects):
+    playbook = shipped() / "kubernetes" / "revoke-binding.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        return written.add("rolebindings", bind(namespace, "rolebindings", name, name), "kubernetes:rolebinding")
+
+
+class TestRevokeClusterBinding(OfObjects):
+    playbook = shipped() / "kubernetes" / "revoke-cluster-binding.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        made = bind(namespace, "clusterrolebindings", name, name)
+        return written.add("clusterrolebindings", made, "kubernetes:clusterrolebinding")
+
+
+class TestRevokePodRights(OfObjects):
+    playbook = shipped() / "kubernetes" / "revoke-pod-rights.yaml"
+    pairs = 3
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        accounts = f"/api/v1/namespaces/{namespace.name}/serviceaccounts"
+        namespace.api.create(accounts, {"metadata": {"name": name}})
+        for plural in ("rolebindings", "clusterrolebindings"):
+            written.add(plural, bind(namespace, plural, name, name), f"kubernetes:{plural}")
+        return namespace.pod(name, serviceAccountName=name)
+
+
+def make_node(namespace: Namespace, written: Written, name: str) -> Resource:
+    made = namespace.api.create("/api/v1/nodes", {"metadata": {"name": name, "annotations": {"team": "shop"}}})
+    return written.add("nodes", made, "kubernetes:node")
+
+
+class TestCordonNode(OfObjects):
+    playbook = shipped() / "kubernetes" / "cordon-node.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        return make_node(namespace, written, name)
+
+
+class TestContainEscape(OfObjects):
+    playbook = shipped() / "kubernetes" / "contain-escape.yaml"
+    pairs = 3
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        make_node(namespace, written, name)
+        pod = namespace.pod(name, LABELS, nodeName=name)
+        written.add("pods", namespace.api.get(namespace.pod_path(name)), "kubernetes:pod")
+        return pod
+
+
+class TestUnexposeService(OfObjects):
+    playbook = shipped() / "kubernetes" / "unexpose-service.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        namespace.pod(name, {"app": name}, nodeName=node_of(namespace))
+        made = make(namespace, "services", name, {"selector": {"app": name}, "ports": [{"port": 80}]})
+        resource = written.add("services", made, "kubernetes:service")
+        self.rests(namespace, resource)
+        return resource
+
+    def rests(self, namespace: Namespace, resource: Resource) -> None:
+        """Until its endpoints are those that its selector selects."""
+        until(lambda: endpoints(namespace, resource.id) == [UNEXPOSED not in selector(namespace, resource.id)])
+
+
+def selector(namespace: Namespace, name: str) -> dict[str, str]:
+    found = namespace.api.get(f"/api/v1/namespaces/{namespace.name}/services/{name}")
+    return dict(found["spec"]["selector"])
+
+
+def endpoints(namespace: Namespace, name: str) -> list[bool]:
+    """Of each slice: whether it has any."""
+    base = f"/apis/discovery.k8s.io/v1/namespaces/{namespace.name}/endpointslices"
+    slices = namespace.api.items(f"{base}?labelSelector=kubernetes.io%2Fservice-name%3D{name}")
+    return [bool(item.get("endpoints")) for item in slices]

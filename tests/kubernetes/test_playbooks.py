@@ -32,6 +32,12 @@ def test_a_critical_alert_about_a_pod_is_answered() -> None:
     assert answer(CRITICAL) == "isolate-pod"
 
 
+def test_an_escape_also_makes_the_node_suspect() -> None:
+    escape = {**CRITICAL, "rule": "Detect release_agent File Container Escapes"}
+    assert answer(escape) == "contain-escape"
+    assert answer({**escape, "output_fields": {**CRITICAL["output_fields"], "k8s.ns.name": "kube-system"}}) is None
+
+
 @pytest.mark.parametrize("priority", ["Notice", "Warning"])
 def test_a_lesser_one_is_not(priority: str) -> None:
     assert answer({**CRITICAL, "priority": priority}) is None

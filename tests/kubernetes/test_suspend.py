@@ -15,7 +15,7 @@ from quarantine_kubernetes.job_suspend import JobSuspend
 from quarantine_kubernetes.suspension import Suspension, read_suspension
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.rbac import grant
-from tests.kubernetes.workloads import CONTAINERS, make, running
+from tests.kubernetes.workloads import CONTAINERS, make, rest, running
 from tests.testbed.controlplane import SERVICE
 from tests.testbed.poll import until
 
@@ -41,30 +41,17 @@ def make_cron_job(namespace: Namespace, **spec: Any) -> Resource:
 def make_job(namespace: Namespace, **metadata: Any) -> Resource:
     made = make(namespace, "jobs", "work", {"template": WORK, "parallelism": 2, "completions": 2}, **metadata)
     running(namespace, 2)
-    rest(namespace)
+    rest(namespace, "jobs", "work")
     return Resource(kind="kubernetes:job", id="work", scope=f"{CLUSTER}/{namespace.name}", uid=made["metadata"]["uid"])
-
-
-def rest(namespace: Namespace) -> None:
-    """Until the controller has written its last about it: a patch of what it writes meanwhile is refused."""
-    versions: list[str] = []
-
-    def nothing_goes_on() -> bool:
-        pods = namespace.api.play_kubelet(namespace.name)
-        found = namespace.api.get(job_path(namespace))
-        versions.append(found["metadata"]["resourceVersion"])
-        wanted, status = 0 if found["spec"]["suspend"] else 2, found["status"]
-        there = (len(pods), status.get("active", 0), status.get("ready", 0))
-        return there == (wanted,) * 3 and not status.get("terminating") and versions[-2:-1] == versions[-1:]
-
-    until(nothing_goes_on)
 
 
 class TestJobSuspend(ReversibleContract):
     @pytest.fixture
     def setting(self, namespace: Namespace, cloud_of: Callable[[str], KubernetesCloud]) -> Setting:
         grant(namespace, SERVICE, JobSuspend().permissions())
-        return Setting(JobSuspend(), cloud_of(SERVICE), make_job(namespace), settle=lambda: rest(namespace))
+        return Setting(
+            JobSuspend(), cloud_of(SERVICE), make_job(namespace), settle=lambda: rest(namespace, "jobs", "work")
+        )
 
     @pytest.fixture
     def stranger(self, setting: Setting, namespace: Namespace) -> Stranger:
@@ -106,7 +93,7 @@ def test_a_job_is_not_contained_while_one_of_its_pods_runs(namespace: Namespace,
     setting.apply(setting.target(before))  # nobody ends the containers
     until(lambda: namespace.api.get(job_path(namespace))["status"].get("terminating") == 2)
     assert not reached(seen(setting), setting.target(before))
-    rest(namespace)
+    rest(namespace, "jobs", "work")
     assert reached(seen(setting), setting.target(before))
 
 

@@ -13,7 +13,7 @@ from quarantine_kubernetes.workload_scale import WorkloadScale, read_scale
 from quarantine_kubernetes.workload_scale_to_zero import WorkloadScaleToZero
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.rbac import grant
-from tests.kubernetes.workloads import CONTAINERS, SELECTOR, TEMPLATE, make, make_deployment, running
+from tests.kubernetes.workloads import CONTAINERS, SELECTOR, TEMPLATE, make, make_deployment, rest, running
 from tests.testbed.controlplane import SERVICE
 from tests.testbed.poll import until
 
@@ -25,7 +25,7 @@ class TestWorkloadScaleToZero(ReversibleContract):
     def setting(self, namespace: Namespace, cloud_of: Callable[[str], KubernetesCloud]) -> Setting:
         grant(namespace, SERVICE, WorkloadScaleToZero().permissions())
         make_deployment(namespace)
-        rest(namespace)
+        rest(namespace, "deployments", "web")
         self.namespace = namespace
         return scaling(namespace, cloud_of(SERVICE))
 
@@ -66,23 +66,9 @@ def workload(namespace: Namespace, name: str = "deployment/web") -> Resource:
 
 def scaling(namespace: Namespace, cloud: KubernetesCloud, name: str = "deployment/web") -> Setting:
     """With controllers and a kubelet that come to rest after each change."""
-    return Setting(WorkloadScaleToZero(), cloud, workload(namespace, name), settle=lambda: rest(namespace))
-
-
-def rest(namespace: Namespace) -> None:
-    """Until the controllers have written their last about it: a patch of what they write meanwhile is refused."""
-    versions: list[str] = []
-
-    def nothing_goes_on() -> bool:
-        pods = namespace.api.play_kubelet(namespace.name)
-        found = namespace.api.get(path(namespace))
-        versions.append(found["metadata"]["resourceVersion"])
-        wanted, status = found["spec"]["replicas"], found["status"]
-        there = {len(pods), status.get("replicas", 0), status.get("availableReplicas", 0)}
-        seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return there == {wanted} and seen and versions[-2:-1] == versions[-1:]
-
-    until(nothing_goes_on)
+    return Setting(
+        WorkloadScaleToZero(), cloud, workload(namespace, name), settle=lambda: rest(namespace, "deployments", "web")
+    )
 
 
 def path(namespace: Namespace) -> str:
@@ -101,7 +87,7 @@ def seen(setting: Setting) -> WorkloadScale:
 
 def contain(setting: Setting) -> WorkloadScale:
     before = seen(setting)
-    setting.apply(setting.target(before))
+    until(lambda: converged(setting, setting.target(before)))
     return before
 
 
