@@ -49,7 +49,7 @@ class Answer:
 
 
 class KubernetesCloud(Cloud):
-    """Arguments of a call: the path's parameters, `query`, `body`, and `content_type` of the body."""
+    """Arguments of a call: the path's parameters, `query`, `body`, `content_type` of the body, and what to `accept`."""
 
     def __init__(self, cluster: str, session: Session, mark: Mark | None = None) -> None:
         super().__init__(mark)
@@ -69,7 +69,7 @@ class KubernetesCloud(Cloud):
         if query:
             path += "?" + urlencode(query)
         body = arguments.get("body")
-        headers = {"User-Agent": self._user_agent(), "Accept": "application/json, */*"}
+        headers = {"User-Agent": self._user_agent(), "Accept": arguments.get("accept") or "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = arguments.get("content_type") or "application/json"
         response = self._send(method.upper(), path, None if body is None else json.dumps(body).encode(), headers)

@@ -18,6 +18,8 @@ class Kind:
     group: str = ""
     namespaced: bool = True
     version: str = "v1"
+    accept: str | None = None
+    """What the API server is asked to answer with, where that is not the whole object."""
 
     @property
     def collection(self) -> str:
@@ -49,11 +51,16 @@ JOB: Final = "kubernetes:job"
 CRON_JOB: Final = "kubernetes:cronjob"
 ROLE_BINDING: Final = "kubernetes:rolebinding"
 CLUSTER_ROLE_BINDING: Final = "kubernetes:clusterrolebinding"
+SERVICE_ACCOUNT: Final = "kubernetes:serviceaccount"
+SECRET: Final = "kubernetes:secret"  # noqa: S105
 SERVICE: Final = "kubernetes:service"
 RBAC: Final = "rbac.authorization.k8s.io"
 KINDS: Final = {
     POD: Kind("pods"),
     SERVICE: Kind("services"),
+    SERVICE_ACCOUNT: Kind("serviceaccounts"),
+    # Never the values: a list of Secrets would carry them through our memory, and a patch answers with them.
+    SECRET: Kind("secrets", accept="application/json;g=meta.k8s.io;v=v1;as=PartialObjectMetadata"),
     NODE: Kind("nodes", namespaced=False),
     JOB: Kind("jobs", "batch"),
     CRON_JOB: Kind("cronjobs", "batch"),
@@ -85,7 +92,8 @@ def located(resource: Resource) -> tuple[Kind, str]:
 def get(cloud: KubernetesCloud, resource: Resource) -> dict[str, Any]:
     """The object, as raw JSON. Raises Gone, also when another one has its name now."""
     kind, name = located(resource)
-    found: dict[str, Any] = cloud.read(kind.permission("get"), f"get {kind.path}", namespace=resource.area, name=name)
+    where = {"namespace": resource.area, "name": name, "accept": kind.accept}
+    found: dict[str, Any] = cloud.read(kind.permission("get"), f"get {kind.path}", **where)
     uid = uid_of(found, resource)
     if resource.uid not in (None, uid):
         what = resource.kind.partition(":")[2]
@@ -102,7 +110,7 @@ def uid_of(found: Mapping[str, Any], resource: Resource) -> str:
 
 def beside(cloud: KubernetesCloud, resource: Resource, kind: Kind, **query: str) -> list[dict[str, Any]]:
     """All objects of a kind in the namespace of a resource; none where the cluster does not know the kind."""
-    where = {"namespace": resource.area, "query": query}
+    where = {"namespace": resource.area, "query": query, "accept": kind.accept and f"{kind.accept}List"}
     try:
         found: list[dict[str, Any]] = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)["items"]
     except Gone:
@@ -122,5 +130,5 @@ def patch(
     uid, version = seen
     body = {**change, "metadata": {**change.get("metadata", {}), "uid": uid, "resourceVersion": version}}
     call = f"patch {kind.path}/{part}" if part else f"patch {kind.path}"
-    where = {"namespace": resource.area, "name": name}
+    where = {"namespace": resource.area, "name": name, "accept": kind.accept}
     return cloud.change(kind.permission("patch", part), call, **where, content_type=MERGE, body=body)

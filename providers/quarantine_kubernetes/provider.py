@@ -23,6 +23,7 @@ from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.relations import RELATIONS
 from quarantine_kubernetes.rolebinding_revoke import RolebindingRevoke
 from quarantine_kubernetes.service_unexpose import ServiceUnexpose
+from quarantine_kubernetes.serviceaccount_token_disable import ServiceaccountTokenDisable
 from quarantine_kubernetes.session import from_kubeconfig, in_cluster
 from quarantine_kubernetes.workload_scale_to_zero import WorkloadScaleToZero
 
@@ -68,6 +69,7 @@ class Kubernetes(Provider):
         PodIsolate,
         RolebindingRevoke,
         ServiceUnexpose,
+        ServiceaccountTokenDisable,
         WorkloadScaleToZero,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)

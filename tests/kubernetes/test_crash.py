@@ -14,7 +14,7 @@ from quarantine_kubernetes import Kubernetes
 from quarantine_kubernetes.exposure import UNEXPOSED
 from quarantine_kubernetes.provider import Cluster, KubernetesSettings
 from tests.kubernetes.conftest import CLUSTER, Namespace
-from tests.kubernetes.workloads import CONTAINERS, TEMPLATE, kind_of, make, node_of, rest
+from tests.kubernetes.workloads import CONTAINERS, TEMPLATE, kind_of, make, node_of
 from tests.testbed.controlplane import ADMIN, ControlPlane
 from tests.testbed.poll import until
 
@@ -123,67 +123,60 @@ class OfObjects(CrashContract):
 
 
 class TestScaleToZero(OfObjects):
+    """A ReplicationController, for whom no controller runs here: hundreds of lives wait for nobody. What the real
+    controllers of the others do meanwhile is in test_workload_scale_to_zero.py."""
+
     playbook = shipped() / "kubernetes" / "scale-to-zero.yaml"
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
         template = {**TEMPLATE, "metadata": {"labels": {"app": name}}}
-        selector = {"matchLabels": {"app": name}}
-        made = make(namespace, "deployments", name, {"replicas": 1, "selector": selector, "template": template})
-        rest(namespace, "deployments", name)
-        return written.add("deployments", made, "kubernetes:workload deployment/")
+        made = make(namespace, "replicationcontrollers", name, {"selector": {"app": name}, "template": template})
+        return written.add("replicationcontrollers", made, "kubernetes:workload replicationcontroller/")
 
-    def rests(self, namespace: Namespace, resource: Resource) -> None:
-        rest(namespace, "deployments", resource.id.partition("/")[2])
+
+JOB: dict[str, Any] = {
+    "template": {"spec": {"containers": CONTAINERS, "restartPolicy": "Never"}},
+    "managedBy": "example.test/nobody",  # so that the real controller leaves it alone, and no life has to wait for it
+}
 
 
 class TestSuspendJob(OfObjects):
     playbook = shipped() / "kubernetes" / "suspend-job.yaml"
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
-        made = make(namespace, "jobs", name, {"template": WORK})
-        rest(namespace, "jobs", name)
-        return written.add("jobs", made, "kubernetes:job")
-
-    def rests(self, namespace: Namespace, resource: Resource) -> None:
-        rest(namespace, "jobs", resource.id)
+        return written.add("jobs", make(namespace, "jobs", name, JOB), "kubernetes:job")
 
 
 class TestSuspendCronJob(OfObjects):
     playbook = shipped() / "kubernetes" / "suspend-cronjob.yaml"
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
-        made = make(namespace, "cronjobs", name, {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": WORK}}})
-        return written.add("cronjobs", made, "kubernetes:cronjob")
+        return written.add("cronjobs", make(namespace, "cronjobs", name, CRON), "kubernetes:cronjob")
 
 
 class TestStopOwner(OfObjects):
-    """From a pod of a Job of a CronJob: both are stopped, and the pod is gone when they are given back."""
+    """From a pod of a Job of a CronJob: both are stopped, and both are given back."""
 
     playbook = shipped() / "kubernetes" / "stop-owner.yaml"
     pairs = 3
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
-        cron = make(namespace, "cronjobs", name, {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": WORK}}})
+        cron = make(namespace, "cronjobs", name, CRON)
         written.add("cronjobs", cron, "kubernetes:cronjob")
-        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": cron["metadata"]["uid"]}
-        job = make(namespace, "jobs", name, {"template": WORK}, ownerReferences=[{**owner, "controller": True}])
+        job = make(namespace, "jobs", name, JOB, ownerReferences=[owner("CronJob", cron)])
         written.add("jobs", job, "kubernetes:job")
-        rest(namespace, "jobs", name)
-        pods = namespace.api.items(f"/api/v1/namespaces/{namespace.name}/pods?labelSelector=job-name={name}")
-        return namespace.resource(pods[0])
-
-    def rests(self, namespace: Namespace, resource: Resource) -> None:
-        rest(namespace, "jobs", resource.id.rpartition("-")[0])
+        pod = make(namespace, "pods", name, {"containers": CONTAINERS}, ownerReferences=[owner("Job", job)])
+        return written.add("pods", pod, "kubernetes:pod")
 
 
-WORK: dict[str, Any] = {
-    "spec": {
-        "containers": CONTAINERS,
-        "restartPolicy": "Never",
-        "nodeName": "node-1",
-        "terminationGracePeriodSeconds": 0,
-    }
-}
+CRON = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": JOB["template"]}}}
+
+
+def owner(kind: str, made: dict[str, Any]) -> dict[str, Any]:
+    named = {key: made["metadata"][key] for key in ("name", "uid")}
+    return {"apiVersion": "batch/v1", "kind": kind, "controller": True, **named}
+
+
 RBAC = "rbac.authorization.k8s.io"
 
 
@@ -273,3 +266,22 @@ def endpoints(namespace: Namespace, name: str) -> list[bool]:
     base = f"/apis/discovery.k8s.io/v1/namespaces/{namespace.name}/endpointslices"
     slices = namespace.api.items(f"{base}?labelSelector=kubernetes.io%2Fservice-name%3D{name}")
     return [bool(item.get("endpoints")) for item in slices]
+
+
+class TestDisableAccountTokens(OfObjects):
+    playbook = shipped() / "kubernetes" / "disable-account-tokens.yaml"
+    pairs = 3
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        base = f"/api/v1/namespaces/{namespace.name}"
+        made = namespace.api.create(f"{base}/serviceaccounts", {"metadata": {"name": name}})
+        account = written.add("serviceaccounts", made, "kubernetes:serviceaccount")
+        metadata = {"name": name, "annotations": {"kubernetes.io/service-account.name": name}}
+        token = namespace.api.create(f"{base}/secrets", {"type": TOKEN, "metadata": metadata})
+        written.add("secrets", token, "kubernetes:secret")
+        path = f"{base}/secrets/{name}"
+        until(lambda: "token" in namespace.api.get(path).get("data", {}))
+        return account
+
+
+TOKEN = "kubernetes.io/service-account-token"
