@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource, Severity, Standing
-from quarantine_aws import arn
+from quarantine_aws import arn, named
 from quarantine_aws.findings import (
     ACCOUNT,
     REGION,
@@ -107,7 +107,14 @@ def _asff_resource(resource: Any, account: str, finding: dict[str, Any], where: 
         return task_resource(identifier, f"{account}/{region}", f"{where}.Id")
     if kind == "AwsEc2Instance":
         return instance_resource(identifier, f"{account}/{region}", f"{where}.Id")
-    return Resource(kind=kind_of(kind), id=identifier, scope=f"{account}/{region}")
+    if kind == "AwsIamAccessKey":
+        key = part(part(resource, "Details"), kind)
+        whose = named.principal(
+            key.get("PrincipalType"), key.get("PrincipalName"), key.get("PrincipalId"), f"{account}/{region}"
+        )
+        return whose or Resource(kind="aws:iam-access-key", id=identifier, scope=f"{account}/{region}")
+    known = named.resource(kind, identifier, f"{account}/{region}", f"{where}.Id")
+    return known or Resource(kind=kind_of(kind), id=identifier, scope=f"{account}/{region}")
 
 
 def _asff_sample(finding: dict[str, Any]) -> bool:

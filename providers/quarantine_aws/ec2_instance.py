@@ -25,6 +25,10 @@ def describe(cloud: AwsCloud, resource: Resource) -> dict[str, Any]:
     raise Gone(f"EC2 knows no instance {resource.id} in {resource.scope}")
 
 
+def resolve(cloud: AwsCloud, resource: Resource) -> tuple[str, Mapping[str, str]]:
+    return resource.id, tags_of(describe(cloud, resource))
+
+
 def interfaces(cloud: AwsCloud, instance: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every attached interface. An instance always has one, so none is a read that lags behind: raises Transient."""
     identifier = instance["InstanceId"]

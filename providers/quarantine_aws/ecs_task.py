@@ -1,5 +1,6 @@
 """A task as ECS describes it. Shared by what stops one and what captures one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from quarantine.errors import Gone, Unsupported
@@ -35,6 +36,10 @@ def describe(cloud: AwsCloud, resource: Resource) -> dict[str, Any]:
     if reasons:
         raise Unsupported(f"ECS does not describe task {resource.id}: {', '.join(sorted(reasons))}")
     raise Gone(f"ECS knows no task {resource.id}: it stopped more than an hour ago, or never was")
+
+
+def resolve(cloud: AwsCloud, resource: Resource) -> tuple[str, Mapping[str, str]]:
+    return resource.id, tags_of(describe(cloud, resource))
 
 
 def tags_of(task: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource, Severity
+from quarantine_aws import named
 from quarantine_aws.findings import (
     ACCOUNT,
     REGION,
@@ -27,12 +28,11 @@ from quarantine_aws.findings import (
     type_name,
 )
 
-# (details, their id, kind)
+# (details, their id, the type in ASFF)
 _DETAILS: Final = (
-    ("accessKeyDetails", "accessKeyId", "aws:iam-access-key"),
-    ("eksClusterDetails", "arn", "aws:eks-cluster"),
-    ("lambdaDetails", "functionArn", "aws:lambda-function"),
-    ("rdsDbInstanceDetails", "dbInstanceArn", "aws:rds-db-instance"),
+    ("eksClusterDetails", "arn", "AwsEksCluster"),
+    ("lambdaDetails", "functionArn", "AwsLambdaFunction"),
+    ("rdsDbInstanceDetails", "dbInstanceArn", "AwsRdsDbInstance"),
 )
 
 
@@ -76,11 +76,16 @@ def _guardduty_resources(finding: dict[str, Any], scope: str) -> list[Resource]:
     details = part(finding, "resource")
     if not details:
         raise Malformed("'resource' is missing: the finding names no resource")
-    found = _guardduty_instances(details, scope) + _guardduty_buckets(details, scope) + _guardduty_tasks(details, scope)
+    found = [
+        resource
+        for find in (_guardduty_instances, _guardduty_buckets, _guardduty_tasks, _guardduty_keys)
+        for resource in find(details, scope)
+    ]
     for name, key, kind in _DETAILS:
         identifier = get(part(details, name), key)
         if isinstance(identifier, str) and identifier:
-            found.append(Resource(kind=kind, id=identifier, scope=scope))
+            known = named.resource(kind, identifier, scope, f"resource.{name}.{key}")
+            found.append(known or Resource(kind=kind_of(kind), id=identifier, scope=scope))
     if found:
         return found
     # Something new: it becomes visible as a finding that no playbook answers.
@@ -121,6 +126,16 @@ def _guardduty_tasks(details: dict[str, Any], scope: str) -> list[Resource]:
         return [task_resource(text(task, "arn", where=where), scope, f"{where}.arn")]
     identifier = text(cluster, "arn", where="resource.ecsClusterDetails")
     return [Resource(kind="aws:ecs-cluster", id=identifier, scope=scope)]
+
+
+def _guardduty_keys(details: dict[str, Any], scope: str) -> list[Resource]:
+    """The user or the role whose key it is: that is what can be contained. Else the key, so that it becomes visible."""
+    key = part(details, "accessKeyDetails")
+    identifier = get(key, "accessKeyId")
+    if not isinstance(identifier, str) or not identifier:
+        return []
+    whose = named.principal(get(key, "userType"), get(key, "userName"), get(key, "principalId"), scope)
+    return [whose or Resource(kind="aws:iam-access-key", id=identifier, scope=scope)]
 
 
 def _guardduty_sample(finding: dict[str, Any], service: dict[str, Any]) -> bool:

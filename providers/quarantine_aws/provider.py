@@ -22,20 +22,32 @@ from quarantine.action import (
 )
 from quarantine.errors import NotFound, Unsupported
 from quarantine.model import Resource, Value
-from quarantine_aws import ec2_instance, ecs_task, instance_role, polls, role_session, security_group
+from quarantine_aws import ec2_image, instance_role, polls
 from quarantine_aws.asff import asff
 from quarantine_aws.checks import check_identity, check_permissions
 from quarantine_aws.clients import Access, Clients
 from quarantine_aws.cloud import GLOBAL, AwsCloud
+from quarantine_aws.cloudtrail_restart import CloudtrailRestart
+from quarantine_aws.cloudtrail_trail import STOPPED_TRAILS
+from quarantine_aws.ebs_snapshot_unshare import EbsSnapshotUnshare
+from quarantine_aws.ec2_image_unshare import Ec2ImageUnshare
 from quarantine_aws.ec2_isolate_interfaces import Ec2IsolateInterfaces
 from quarantine_aws.ec2_remove_quarantine_group import Ec2RemoveQuarantineGroup
 from quarantine_aws.ecs_stop_task import EcsStopTask
 from quarantine_aws.ecs_task_capture import EcsTaskCapture
 from quarantine_aws.guardduty import guardduty
 from quarantine_aws.iam_deny_role_session import IamDenyRoleSession
+from quarantine_aws.iam_role_revoke_sessions import IamRoleRevokeSessions
+from quarantine_aws.iam_user_disable_keys import IamUserDisableKeys
+from quarantine_aws.lambda_freeze import LambdaFreeze
 from quarantine_aws.leftovers import LEFTOVERS
+from quarantine_aws.public_copies import PUBLIC_COPIES
+from quarantine_aws.rds_cluster_snapshot_unshare import RdsClusterSnapshotUnshare
+from quarantine_aws.rds_snapshot_unshare import RdsSnapshotUnshare
 from quarantine_aws.rereads import REREADS
+from quarantine_aws.resolvers import RESOLVERS
 from quarantine_aws.s3_block_public_access import S3BlockPublicAccess
+from quarantine_aws.sg_revoke_open_ingress import SgRevokeOpenIngress
 
 
 def _account_id(value: Any) -> Any:
@@ -87,13 +99,25 @@ class Aws(Provider):
         EcsStopTask,
         Ec2IsolateInterfaces,
         IamDenyRoleSession,
+        IamRoleRevokeSessions,
+        IamUserDisableKeys,
         Ec2RemoveQuarantineGroup,
+        SgRevokeOpenIngress,
+        EbsSnapshotUnshare,
+        Ec2ImageUnshare,
+        RdsSnapshotUnshare,
+        RdsClusterSnapshotUnshare,
+        LambdaFreeze,
+        CloudtrailRestart,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (EcsTaskCapture,)
     parsers: ClassVar[Mapping[str, Parser]] = {"aws:asff": asff, "aws:guardduty": guardduty}
-    polls: ClassVar[tuple[Poll, ...]] = (polls.PUBLIC_BUCKETS, polls.SECURITY_HUB)
+    polls: ClassVar[tuple[Poll, ...]] = (polls.PUBLIC_BUCKETS, polls.SECURITY_HUB, PUBLIC_COPIES, STOPPED_TRAILS)
+    relations: ClassVar[Mapping[str, Relation]] = {
+        "role-sessions": instance_role.ROLE_SESSIONS,
+        "snapshots": ec2_image.SNAPSHOTS,
+    }
     rereads: ClassVar[Mapping[str, Reread]] = REREADS
-    relations: ClassVar[Mapping[str, Relation]] = {"role-sessions": instance_role.ROLE_SESSIONS}
     leftovers: ClassVar[tuple[Leftover, ...]] = LEFTOVERS
 
     def __init__(self, settings: AwsSettings) -> None:
@@ -121,20 +145,10 @@ class Aws(Provider):
         return cloud.identity()
 
     def resolve(self, cloud: AwsCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
-        if resource.kind == "aws:s3-bucket":
-            return resource, _bucket_tags(cloud, resource)
-        if resource.kind == "aws:ecs-task":
-            return _known(resource, resource.id), ecs_task.tags_of(ecs_task.describe(cloud, resource))
-        if resource.kind == "aws:ec2-instance":
-            return _known(resource, resource.id), ec2_instance.tags_of(ec2_instance.describe(cloud, resource))
-        if resource.kind == security_group.KIND:
-            return _known(resource, resource.id), ec2_instance.tags_of(security_group.describe(cloud, resource))
-        if resource.kind == role_session.KIND:
-            role, instance = role_session.parts(resource)
-            found = cloud.read("iam:GetRole", "iam.get_role", RoleName=role)["Role"]
-            return _known(resource, role_session.uid(found, instance)), ec2_instance.tags_of(found)
-        known = sorted({step.resource for step in (*self.actions, *self.captures)})
-        raise Unsupported(f"nothing is known about {resource.kind} yet: {', '.join(known)} are")
+        if resource.kind not in RESOLVERS:
+            raise Unsupported(f"nothing is known about {resource.kind} yet: {', '.join(sorted(RESOLVERS))} are")
+        uid, tags = RESOLVERS[resource.kind](cloud, resource)
+        return resource.model_copy(update={"uid": uid}), tags
 
     def doctor(self) -> Iterator[Check]:
         if not self._settings.accounts:
@@ -150,19 +164,3 @@ class Aws(Provider):
             yield check
             if check.verdict is Verdict.OK:
                 yield from check_permissions(cloud)
-
-
-def _known(resource: Resource, uid: str) -> Resource:
-    return resource.model_copy(update={"uid": uid})
-
-
-def _bucket_tags(cloud: AwsCloud, resource: Resource) -> Mapping[str, str]:
-    answer = cloud.read("s3:GetBucketLocation", "s3.get_bucket_location", Bucket=resource.id)
-    # Amazon S3 API Reference, GetBucketLocation: null is us-east-1, EU is eu-west-1.
-    region = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(
-        answer.get("LocationConstraint"), answer.get("LocationConstraint")
-    )
-    if region != cloud.region:
-        raise Unsupported(f"bucket {resource.id} is in {region}: use the scope {cloud.account}/{region}")
-    tags = cloud.read_or_absent("s3:GetBucketTagging", "s3.get_bucket_tagging", Bucket=resource.id)
-    return {tag["Key"]: tag["Value"] for tag in (tags or {}).get("TagSet", ())}

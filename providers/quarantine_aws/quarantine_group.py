@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from quarantine.model import Value
-from quarantine_aws import ec2_instance
+from quarantine_aws import ec2_instance, security_group
 from quarantine_aws.cloud import AwsCloud
 
 INSTALLATION: Final = "cloud-quarantine/installation"
@@ -69,12 +69,7 @@ def all_ours(cloud: AwsCloud) -> list[dict[str, Any]]:
 
 def rules(cloud: AwsCloud, group: str) -> dict[str, list[str]]:
     """The ids of a group's rules, by direction. They cover every kind: CIDR, IPv6, prefix list, another group."""
-    found = cloud.pages(
-        "ec2:DescribeSecurityGroupRules",
-        "ec2.describe_security_group_rules",
-        "SecurityGroupRules",
-        Filters=[{"Name": "group-id", "Values": [group]}],
-    )
+    found = security_group.rules(cloud, group)
     return {
         "Ingress": [rule["SecurityGroupRuleId"] for rule in found if not rule["IsEgress"]],
         "Egress": [rule["SecurityGroupRuleId"] for rule in found if rule["IsEgress"]],
@@ -90,12 +85,7 @@ def absent(cloud: AwsCloud, groups: Iterable[str]) -> list[str]:
 
 def users(cloud: AwsCloud, group: str) -> tuple[str, ...]:
     """The interfaces that are in the group."""
-    found = cloud.pages(
-        "ec2:DescribeNetworkInterfaces",
-        "ec2.describe_network_interfaces",
-        "NetworkInterfaces",
-        Filters=[{"Name": "group-id", "Values": [group]}],
-    )
+    found = security_group.members(cloud, group)
     return tuple(sorted(interface["NetworkInterfaceId"] for interface in found))
 
 

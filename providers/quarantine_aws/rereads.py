@@ -74,6 +74,12 @@ def _probe_guardduty(cloud: AwsCloud) -> None:
         return
 
 
+def _detectors(finding: Finding) -> str:
+    """Where GuardDuty keeps a finding: a user or a role that it is about is in no region."""
+    record: Mapping[str, JsonValue] = finding.record
+    return f"{text(record, 'accountId', ACCOUNT)}/{text(record, 'region', REGION)}"
+
+
 def _there(finding: Finding) -> str:
     return finding.resource.scope
 
@@ -88,7 +94,7 @@ REREADS: Final[Mapping[str, Reread]] = {
     "aws:asff": _SECURITY_HUB,
     SECURITY_HUB.name: _SECURITY_HUB,
     "aws:guardduty": Reread(
-        permissions=("guardduty:GetFindings",), scope=_there, ask=_in_guardduty, probe=_probe_guardduty
+        permissions=("guardduty:GetFindings",), scope=_detectors, ask=_in_guardduty, probe=_probe_guardduty
     ),
     PUBLIC_BUCKETS.name: Reread(
         permissions=tuple(item for item in PUBLIC_BUCKETS.permissions if item != "s3:ListAllMyBuckets"),

@@ -1,7 +1,10 @@
 """What AWS says about how open a bucket is. Reads only; shared by the action and the posture poll."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from quarantine.errors import Unsupported
+from quarantine.model import Resource
 from quarantine_aws.cloud import AwsCloud
 
 Settings = dict[str, bool]
@@ -23,6 +26,19 @@ def own_settings(cloud: AwsCloud, bucket: str) -> Settings | None:
 def account_settings(cloud: AwsCloud) -> Settings | None:
     """The account's settings, which hold for all of its buckets."""
     return _settings(cloud.read_or_absent("s3:GetAccountPublicAccessBlock", "s3control.get_public_access_block"))
+
+
+def resolve(cloud: AwsCloud, resource: Resource) -> tuple[None, Mapping[str, str]]:
+    """A bucket has no id but its name. Raises Unsupported for one in another region than the cloud."""
+    answer = cloud.read("s3:GetBucketLocation", "s3.get_bucket_location", Bucket=resource.id)
+    # Amazon S3 API Reference, GetBucketLocation: null is us-east-1, EU is eu-west-1.
+    region = {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(
+        answer.get("LocationConstraint"), answer.get("LocationConstraint")
+    )
+    if region != cloud.region:
+        raise Unsupported(f"bucket {resource.id} is in {region}: use the scope {cloud.account}/{region}")
+    tags = cloud.read_or_absent("s3:GetBucketTagging", "s3.get_bucket_tagging", Bucket=resource.id)
+    return None, {tag["Key"]: tag["Value"] for tag in (tags or {}).get("TagSet", ())}
 
 
 def policy_is_public(cloud: AwsCloud, bucket: str) -> bool:

@@ -170,6 +170,97 @@ KEY: dict[str, Any] = {
     "updatedAt": "2026-03-02T11:00:00Z",
 }
 
+# GuardDuty, a user's key that is used from where it never was.
+USER_KEY: dict[str, Any] = {
+    "accountId": "111122223333",
+    "region": "eu-west-1",
+    "id": "55ee",
+    "type": "UnauthorizedAccess:IAMUser/MaliciousIPCaller.Custom",
+    "resource": {
+        "resourceType": "AccessKey",
+        "accessKeyDetails": {
+            "accessKeyId": "AKIAIOSFODNN7EXAMPLE",
+            "principalId": "AIDAEXAMPLEDEPLOY",
+            "userName": "deploy",
+            "userType": "IAMUser",
+        },
+    },
+    "service": {"archived": False},
+    "severity": 8,
+    "updatedAt": "2026-03-02T11:00:00Z",
+}
+
+# Security Hub, what GuardDuty found about a role's key.
+ROLE_KEY: dict[str, Any] = {
+    "SchemaVersion": "2018-10-08",
+    "Id": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1/finding/66ff",
+    "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/guardduty",
+    "GeneratorId": "arn:aws:guardduty:eu-west-1:111122223333:detector/d1",
+    "AwsAccountId": "111122223333",
+    "Region": "eu-west-1",
+    "Types": ["TTPs/Discovery/Recon:IAMUser-TorIPCaller"],
+    "UpdatedAt": "2026-03-02T11:45:00.123Z",
+    "Severity": {"Label": "HIGH"},
+    "Title": "API ListBuckets was invoked from a Tor exit node.",
+    "Resources": [
+        {
+            "Type": "AwsIamAccessKey",
+            "Id": "AWS::IAM::AccessKey:ASIAIOSFODNN7EXAMPLE",
+            "Region": "eu-west-1",
+            "Details": {
+                "AwsIamAccessKey": {
+                    "PrincipalId": "AROAEXAMPLEREPORTS:nightly",
+                    "PrincipalName": "reporting",
+                    "PrincipalType": "AssumedRole",
+                }
+            },
+        }
+    ],
+    "RecordState": "ACTIVE",
+}
+
+
+def control(number: str, kind: str, identifier: str) -> dict[str, Any]:
+    """A control of Security Hub that failed for one resource."""
+    return {
+        "SchemaVersion": "2018-10-08",
+        "Id": f"arn:aws:securityhub:eu-west-1:111122223333:security-control/{number}/finding/77aa",
+        "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/securityhub",
+        "GeneratorId": f"security-control/{number}",
+        "AwsAccountId": "111122223333",
+        "Region": "eu-west-1",
+        "UpdatedAt": "2026-03-02T11:30:55.000Z",
+        "Severity": {"Label": "HIGH"},
+        "Title": "...",
+        "Resources": [{"Type": kind, "Id": identifier, "Region": "eu-west-1"}],
+        "Compliance": {"Status": "FAILED", "SecurityControlId": number},
+        "RecordState": "ACTIVE",
+    }
+
+
+GROUP_CONTROL = control(
+    "EC2.19", "AwsEc2SecurityGroup", "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0123456789abcdef0"
+)
+
+DATABASE_SNAPSHOT = control("RDS.1", "AwsRdsDbSnapshot", "arn:aws:rds:eu-west-1:111122223333:snapshot:orders-1")
+CLUSTER_SNAPSHOT = control(
+    "RDS.1", "AwsRdsDbClusterSnapshot", "arn:aws:rds:eu-west-1:111122223333:cluster-snapshot:orders-1"
+)
+
+# GuardDuty's Lambda Protection.
+FUNCTION_EVENT: dict[str, Any] = USER_KEY | {
+    "id": "88bb",
+    "type": "CryptoCurrency:Lambda/BitcoinTool.B",
+    "resource": {
+        "resourceType": "Lambda",
+        "lambdaDetails": {
+            "functionArn": "arn:aws:lambda:eu-west-1:111122223333:function:resize",
+            "functionName": "resize",
+            "functionVersion": "$LATEST",
+        },
+    },
+}
+
 # GuardDuty, an instance that talks to a command and control server, as EventBridge delivers it.
 INSTANCE = "i-0a1b2c3d4e5f6a7b8"
 INSTANCE_EVENT: dict[str, Any] = {
@@ -433,11 +524,11 @@ def test_what_is_no_finding_is_malformed(record: Any, parser: Callable[..., list
 # --- GuardDuty ------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_is_a_finding_on_the_bucket_and_one_on_the_key() -> None:
-    bucket, key = guardduty(BUCKET_EVENT, "gd", RECEIVED)
+def test_an_event_is_a_finding_on_the_bucket_and_one_on_whose_key_it_was() -> None:
+    bucket, user = guardduty(BUCKET_EVENT, "gd", RECEIVED)
     # Account and region are those of the finding: an administrator's account receives its members' events.
     assert str(bucket.resource) == "aws:s3-bucket/crown-jewels in 111122223333/eu-west-1"
-    assert str(key.resource) == "aws:iam-access-key/AKIAIOSFODNN7EXAMPLE in 111122223333/eu-west-1"
+    assert str(user.resource) == "aws:iam-user/deploy in 111122223333/aws-global"
     assert bucket.id == "16afba5c5c43e07c9e3e5e2e544e95df"
     assert bucket.type == "Policy:S3/BucketAnonymousAccessGranted"
     assert bucket.severity is Severity.HIGH
@@ -454,9 +545,9 @@ def test_what_the_api_gives_is_a_finding_on_the_task() -> None:
     assert finding.seen_at == datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
 
 
-def test_an_archived_finding_on_key_and_instance_is_not_active() -> None:
+def test_an_archived_finding_on_role_and_instance_is_not_active() -> None:
     findings = guardduty(KEY, "gd", RECEIVED)
-    assert [finding.resource.kind for finding in findings] == ["aws:ec2-instance", "aws:iam-access-key"]
+    assert [finding.resource.kind for finding in findings] == ["aws:ec2-instance", "aws:iam-role"]
     assert not any(finding.active for finding in findings)
     assert {finding.severity for finding in findings} == {Severity.MEDIUM}
 
@@ -503,6 +594,70 @@ def test_what_does_not_name_an_instance_is_malformed(identifier: Any) -> None:
 def test_details_of_no_instance_leave_the_finding_with_what_it_is_about() -> None:
     resource = {"resourceType": "AccessKey", "accessKeyDetails": {"accessKeyId": "AKIA1"}, "instanceDetails": {}}
     assert one(changed(KEY, resource=resource), guardduty).resource.kind == "aws:iam-access-key"
+
+
+@pytest.mark.parametrize(
+    ("whose", "name", "identifier", "means"),
+    [
+        ("IAMUser", "deploy", "AIDAEXAMPLEDEPLOY", ("aws:iam-user", "deploy", "AIDAEXAMPLEDEPLOY")),
+        ("IAMUser", "deploy", "unknown", ("aws:iam-user", "deploy", None)),
+        ("AssumedRole", "web", "AROAEXAMPLEWEB12:i-0a1b2c3d4e5f6a7b8", ("aws:iam-role", "web", "AROAEXAMPLEWEB12")),
+        ("Root", "root", "111122223333", ("aws:iam-access-key", "ASIA1", None)),
+        ("FederatedUser", "deploy", "111122223333:deploy", ("aws:iam-access-key", "ASIA1", None)),
+        ("IAMUser", "", None, ("aws:iam-access-key", "ASIA1", None)),
+        (None, 7, None, ("aws:iam-access-key", "ASIA1", None)),
+    ],
+)
+def test_a_key_means_the_user_or_the_role_that_has_it(whose: Any, name: Any, identifier: Any, means: Any) -> None:
+    key = {"accessKeyId": "ASIA1", "userType": whose, "userName": name, "principalId": identifier}
+    event = one(changed(KEY, resource={"resourceType": "AccessKey", "accessKeyDetails": key}), guardduty)
+    details = {"PrincipalType": whose, "PrincipalName": name, "PrincipalId": identifier}
+    named = {"Type": "AwsIamAccessKey", "Id": "ASIA1", "Details": {"AwsIamAccessKey": details}}
+    for finding in (event, one(changed(CONTROL, Resources=[named]))):
+        assert (finding.resource.kind, finding.resource.id, finding.resource.uid) == means
+        assert finding.resource.area == ("eu-west-1" if means[0] == "aws:iam-access-key" else "aws-global")
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifier", "means"),
+    [
+        (
+            "AwsIamUser",
+            "arn:aws:iam::111122223333:user/robots/deploy",
+            "aws:iam-user/deploy in 111122223333/aws-global",
+        ),
+        ("AwsIamUser", "deploy", "aws:iam-user/deploy in 111122223333/aws-global"),
+        (
+            "AwsLambdaFunction",
+            "arn:aws:lambda:eu-west-1:111122223333:function:resize:$LATEST",
+            "aws:lambda-function/resize in 111122223333/eu-west-1",
+        ),
+        (
+            "AwsEc2SecurityGroup",
+            "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0123456789abcdef0",
+            "aws:security-group/sg-0123456789abcdef0 in 111122223333/eu-west-1",
+        ),
+        ("AwsIamRole", "arn:aws-cn:iam::444455556666:role/web", "aws:iam-role/web in 444455556666/aws-global"),
+    ],
+)
+def test_what_the_resources_of_asff_are_called(kind: str, identifier: str, means: str) -> None:
+    assert str(one(changed(CONTROL, Resources=[{"Type": kind, "Id": identifier}])).resource) == means
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifier"),
+    [
+        ("AwsIamUser", "arn:aws:iam::111122223333:root"),
+        ("AwsRdsDbSnapshot", "arn:aws:rds:eu-west-1:111122223333:cluster-snapshot:orders-1"),
+        ("AwsIamUser", "arn:aws:iam::111122223333:role/web"),
+        ("AwsIamUser", "arn:aws:s3:::user/deploy"),
+        ("AwsIamRole", "a b"),
+        ("AwsIamRole", "../web"),
+    ],
+)
+def test_what_does_not_name_one_of_its_type_is_malformed(kind: str, identifier: str) -> None:
+    with pytest.raises(Malformed, match=r"Resources\[0\]\.Id"):
+        asff(changed(CONTROL, Resources=[{"Type": kind, "Id": identifier}]), "hub", RECEIVED)
 
 
 @pytest.mark.parametrize("record", [{"Findings": [TASK_REPLY]}, [TASK_REPLY], {"findings": [TASK_REPLY]}])
@@ -597,6 +752,12 @@ SAMPLES: list[Any] = [
     BUCKET_EVENT,
     TASK_REPLY,
     KEY,
+    USER_KEY,
+    ROLE_KEY,
+    GROUP_CONTROL,
+    DATABASE_SNAPSHOT,
+    CLUSTER_SNAPSHOT,
+    FUNCTION_EVENT,
     INSTANCE_EVENT,
     INSTANCE_CONTROL,
 ]

@@ -8,9 +8,11 @@ from quarantine.errors import Conflict, Denied, Gone, Unknown, Unsupported
 from quarantine.model import Resource
 from quarantine.testing.contract import CountingGate, ReversibleContract, Setting, Stranger
 from quarantine_aws.cloud import GLOBAL, AwsCloud
+from quarantine_aws.deny_policy import Policy, sid, standing
 from quarantine_aws.iam_deny_role_session import IamDenyRoleSession
+from quarantine_aws.iam_role import role_of
 from quarantine_aws.provider import Aws
-from quarantine_aws.role_session import Policy, RoleSession, deny_all, parts, refusal, role_of, sid, standing
+from quarantine_aws.role_session import RoleSession, deny_all, parts, refusal
 from tests.aws.conftest import SCOPE, provider
 from tests.testbed.aws import ACCOUNT, REGION
 from tests.testbed.ec2 import READ_ALL, Vpc
@@ -130,7 +132,7 @@ ALTERED = deny_all(INSTANCE, "ours") | {"Statement": [deny_all(INSTANCE, "ours")
     ],
 )
 def test_how_a_policy_under_our_name_stands(document: Any, stands: Policy) -> None:
-    assert standing(document, INSTANCE, "ours") is stands
+    assert standing(document, deny_all(INSTANCE, "ours"), "ours") is stands
 
 
 def test_a_policy_that_somebody_altered_is_drift_and_is_put_right(setting: Setting, vpc: Vpc) -> None:

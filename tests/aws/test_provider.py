@@ -1,3 +1,6 @@
+import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
 from typing import Any
@@ -5,11 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from quarantine.action import Verdict
+import quarantine_aws
+from quarantine.action import Action, Capture, Verdict
 from quarantine.errors import Gone, NotFound, Unsupported
 from quarantine.model import Resource
 from quarantine_aws.cloud import AwsCloud
 from quarantine_aws.provider import Aws, AwsSettings
+from quarantine_aws.resolvers import RESOLVERS
 from tests.aws.conftest import SCOPE, provider
 from tests.testbed.aws import ACCOUNT, REGION
 from tests.testbed.ec2 import Vpc
@@ -98,22 +103,33 @@ def test_a_scope_that_is_not_configured_is_not_connected(scope: str) -> None:
         provider("http://127.0.0.1:1").connect(scope)
 
 
-def test_the_names_of_all_it_can_do() -> None:
-    assert {action.name for action in Aws.actions} == {
-        "aws:s3-block-public-access",
-        "aws:ecs-stop-task",
-        "aws:ec2-isolate-interfaces",
-        "aws:iam-deny-role-session",
-        "aws:ec2-remove-quarantine-group",
-    }
-    assert {capture.name for capture in Aws.captures} == {"aws:ecs-task-capture"}
+def test_every_action_and_capture_of_the_package_is_offered() -> None:
+    found = set()
+    for module in pkgutil.iter_modules(quarantine_aws.__path__):
+        inside = vars(importlib.import_module(f"quarantine_aws.{module.name}")).values()
+        steps = (item for item in inside if inspect.isclass(item) and issubclass(item, Action | Capture))
+        found |= {step for step in steps if "name" in vars(step)}
+    assert found == {*Aws.actions, *Aws.captures}
+
+
+def test_every_kind_that_something_is_done_to_is_told_from_others_of_its_name() -> None:
+    assert {step.resource for step in (*Aws.actions, *Aws.captures)} <= set(RESOLVERS)
+
+
+def test_the_names_of_all_it_can_be_asked_for() -> None:
     assert set(Aws.parsers) == {"aws:asff", "aws:guardduty"}
-    assert {poll.name for poll in Aws.polls} == {"aws:public-buckets", "aws:security-hub"}
+    assert {poll.name for poll in Aws.polls} == {
+        "aws:public-buckets",
+        "aws:security-hub",
+        "aws:public-copies",
+        "aws:stopped-trails",
+    }
     assert {leftover.poll.name: leftover.playbook for leftover in Aws.leftovers} == {
         "aws:unused-quarantine-groups": "remove-quarantine-group"
     }
     assert {(relation.resource, name) for name, relation in Aws.relations.items()} == {
-        ("aws:ec2-instance", "role-sessions")
+        ("aws:ec2-instance", "role-sessions"),
+        ("aws:ec2-image", "snapshots"),
     }
 
 
@@ -172,8 +188,8 @@ def test_a_role_session_is_resolved_with_what_aws_calls_its_user(aws: FaultProxy
 
 
 def test_other_resources_are_not_resolved(aws: FaultProxy, cloud: AwsCloud) -> None:
-    with pytest.raises(Unsupported, match="aws:ec2-instance, aws:ecs-task"):
-        provider(aws.url).resolve(cloud, Resource(kind="aws:ecs-service", id="web", scope=SCOPE))
+    with pytest.raises(Unsupported, match="aws:ec2-instance, aws:ecs-"):
+        provider(aws.url).resolve(cloud, Resource(kind="aws:sqs-queue", id="web", scope=SCOPE))
 
 
 # --- doctor ---------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from quarantine_aws.provider import Aws
 from tests.acceptance.product import asff as event
 from tests.aws.conftest import BUCKET, PUBLIC_POLICY, SCOPE
 from tests.aws.test_cloud import MARK
+from tests.aws.test_findings import USER_KEY
 from tests.testbed.aws import ACCOUNT, REGION, Moto
 from tests.testbed.proxy import FaultProxy
 
@@ -108,6 +109,12 @@ def test_a_finding_is_asked_for_where_security_hub_keeps_it() -> None:
     assert Aws.rereads["aws:asff"].scope(finding) == f"{ACCOUNT}/us-east-1"
     with pytest.raises(Malformed, match="'Region' is missing"):
         Aws.rereads["aws:asff"].scope(finding.model_copy(update={"record": {"AwsAccountId": ACCOUNT}}))
+
+
+def test_a_finding_about_a_user_is_asked_for_where_guardduty_keeps_it() -> None:
+    (finding,) = guardduty(USER_KEY, "guardduty", NOW)
+    assert finding.resource.area == "aws-global", "a user is in no region"
+    assert Aws.rereads["aws:guardduty"].scope(finding) == "111122223333/eu-west-1"
 
 
 @pytest.mark.parametrize(

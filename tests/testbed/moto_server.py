@@ -13,15 +13,28 @@ Measured on moto 5.2.5. The product never sees this file: it is a program of its
     GuardDuty has no findings                       GetFindings; a detector of somebody else is a BadRequestException
                                                       (GuardDuty API Reference). POST /moto-api/guardduty puts one
                                                       in, or in place of what it said before, as GuardDuty would
+    snapshots are listed whoever may restore them   RestorableByUserIds picks some (DescribeSnapshots)
+    an image that is not there breaks the server    InvalidAMIID.NotFound (DescribeImageAttribute)
+    a rule whose source is a group or a prefix      it keeps it (PrefixListId, UserIdGroupPair: Description)
+      list loses its description
 """
 
+import inspect
 import json
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
-from moto.ec2.exceptions import DependencyViolationError, InvalidParameterValueError, InvalidSecurityGroupNotFoundError
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import (
+    DependencyViolationError,
+    InvalidAMIIdError,
+    InvalidParameterValueError,
+    InvalidSecurityGroupNotFoundError,
+)
+from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface, NetworkInterfaceBackend
-from moto.ec2.models.security_groups import SecurityGroupBackend
+from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.guardduty import responses as guardduty
 from moto.guardduty import urls as guardduty_urls
 from moto.guardduty.models import guardduty_backends
@@ -91,12 +104,43 @@ def _take_finding(request: Any, _: Any, headers: Any) -> tuple[int, Any, str]:
     return 200, headers, "{}"
 
 
+_make_rule = SecurityGroupRule.__init__
+
+
+def _make_rule_with_description(rule: Any, *args: Any, **kwargs: Any) -> None:
+    _make_rule(rule, *args, **kwargs)
+    described = inspect.signature(_make_rule).bind(rule, *args, **kwargs).arguments
+    sources = (described.get(name) or {} for name in ("ip_range", "source_group", "prefix_list_id"))
+    rule._description = next((source["Description"] for source in sources if "Description" in source), None)
+
+
+_describe_snapshots = ElasticBlockStore.describe_snapshots
+_describe_image_attribute = AmiBackend.describe_image_attribute
+
+
+def _snapshots_by_who_may_restore(response: Any) -> Any:
+    if response._get_param("RestorableByUserIds", []) == ["all"]:
+        public = [snap for snap in response.ec2_backend.snapshots.values() if snap.create_volume_permission_groups]
+        return ActionResult({"Snapshots": public})
+    return _describe_snapshots(response)
+
+
+def _attribute_of_an_image_that_is_there(backend: Any, ami_id: str, attribute_name: str) -> Any:
+    if ami_id not in backend.amis:
+        raise InvalidAMIIdError(ami_id)
+    return _describe_image_attribute(backend, ami_id, attribute_name)
+
+
 def correct() -> None:
     corrections: tuple[tuple[type, str, Any], ...] = (
         (NetworkInterface, "group_set", property(_own_groups)),
         (NetworkInterfaceBackend, "modify_network_interface_attribute", _modify_with_checks),
         (SecurityGroupBackend, "delete_security_group", _delete_unless_used),
         (SecurityHubBackend, "get_findings", _filtered_findings),
+        (ElasticBlockStore, "describe_snapshots", _snapshots_by_who_may_restore),
+        (AmiBackend, "describe_image_attribute", _attribute_of_an_image_that_is_there),
+        (SecurityGroupRule, "__init__", _make_rule_with_description),
+        (SecurityGroupRule, "description", property(lambda rule: rule._description)),
     )
     for place, name, right in corrections:
         if not hasattr(place, name):
