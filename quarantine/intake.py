@@ -73,8 +73,12 @@ class Intake:
         findings = self._registry.parsers[settings.parser](record, source, received)
         return [finding.model_copy(update={"reader": settings.parser}) for finding in findings]
 
-    def settle_waiting(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+    def settle_waiting(
+        self, stopping: Callable[[], bool] = lambda: False, settled: Callable[[], None] = lambda: None
+    ) -> bool:
         """Settle what waits, oldest first, unless another worker does. Was there anything to do?
+
+        `settled` is called after each, so that its case need not wait for the others.
 
         Raises Unavailable. What comes in while this ends is seen: it looks again after others may take over.
         """
@@ -84,6 +88,7 @@ class Intake:
                 deliveries = self._store.waiting() if ours else []
                 for delivery in deliveries:
                     self.settle(delivery)
+                    settled()
             worked = worked or bool(deliveries)
             if not deliveries and not (ours and self._store.waiting(limit=1)):
                 break

@@ -17,6 +17,31 @@ LOOK = 0.02
 """Seconds between two looks for what other processes have committed. A look takes some ten microseconds."""
 
 
+class Bell:
+    """Calls threads that rest. Who reads `rung` before it looks for work, and rests with that, misses no call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.rung = 0
+
+    def ring(self) -> None:
+        """One of those who rest comes: a case is carried by one, and the others would only be in its way."""
+        with self._changed:
+            self.rung += 1
+            self._changed.notify()
+
+    def ring_for_all(self) -> None:
+        with self._changed:
+            self.rung += 1
+            self._changed.notify_all()
+
+    def rest(self, rung: int, seconds: float) -> None:
+        """Until the next call, or for so long."""
+        with self._changed:
+            if self.rung == rung:
+                self._changed.wait(seconds)
+
+
 class Worker:
     """Several threads on one store. `wake` makes them look at once instead of at the next beat."""
 
@@ -38,8 +63,7 @@ class Worker:
         self._lease = lease
         self._beat = beat.total_seconds()
         self._stopping = threading.Event()
-        self._news = threading.Condition()
-        self._tidings = 0
+        self._delivered, self._due = Bell(), Bell()
         self._threads = [
             threading.Thread(target=self._listen, name="news", daemon=True),
             threading.Thread(target=self._settle, name="intake", daemon=True),
@@ -57,16 +81,16 @@ class Worker:
     def stop(self, patience: float = 20) -> None:
         """Finish the turns under way, then end. `patience`: seconds; what takes longer goes on after the next start."""
         self._stopping.set()
-        self.wake()
+        for bell in (self._delivered, self._due):
+            bell.ring_for_all()
         deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(max(0, deadline - time.monotonic()))
 
     def wake(self) -> None:
         """There is something to do."""
-        with self._news:
-            self._tidings += 1
-            self._news.notify_all()
+        self._delivered.ring()
+        self._due.ring()
 
     def _listen(self) -> None:
         """What the command line says in another process is heard at once, and not at the next beat."""
@@ -80,25 +104,25 @@ class Worker:
 
     def _settle(self) -> None:
         while not self._stopping.is_set():
-            seen = self._tidings
+            rung = self._delivered.rung
             try:
-                if self._intake.settle_waiting(self._stopping.is_set):
-                    self.wake()
+                if self._intake.settle_waiting(self._stopping.is_set, self._due.ring):
                     continue
             except Unavailable as error:
                 log.warning("intake_waits", extra={"why": str(error)})
             except Exception:
                 log.exception("intake_failed")
-            self._rest(seen)
+            self._delivered.rest(rung, self._beat)
 
     def _carry(self) -> None:
         while not self._stopping.is_set():
-            seen = self._tidings
+            rung = self._due.rung
             lease: Lease | None = None
             try:
                 self._engine.give_back()
                 lease = self._store.claim(self._name, self._lease)
                 if lease is not None:
+                    self._due.ring()  # there may be more of it
                     self._engine.carry(lease)
                     continue
             except Unavailable as error:
@@ -106,10 +130,4 @@ class Worker:
             except Exception:
                 # The lease is kept: nobody else may act on this case before it has run out.
                 log.exception("turn_failed", extra={"case": lease.case if lease else None})
-            self._rest(seen)
-
-    def _rest(self, seen: int) -> None:
-        """Until there is news, the next case is due, or a beat has passed."""
-        with self._news:
-            if self._tidings == seen and not self._stopping.is_set():
-                self._news.wait(self._beat)
+            self._due.rest(rung, self._beat)

@@ -1,5 +1,6 @@
 """Kubernetes as a provider: the clusters of the configuration, and who we are there."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -27,6 +28,8 @@ from quarantine_kubernetes.session import from_kubeconfig, in_cluster
 from quarantine_kubernetes.workload_scale_to_zero import WorkloadScaleToZero
 
 WHO_AM_I: Final = "post /apis/authentication.k8s.io/v1/selfsubjectreviews"
+KNOWN_FOR: Final = 10.0
+"""Seconds for which a cluster's word on who we are counts: a storm of alerts would ask it the same a thousand times."""
 MAY_I: Final = "post /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -77,6 +80,7 @@ class Kubernetes(Provider):
     def __init__(self, settings: KubernetesSettings) -> None:
         self._clusters = settings.clusters
         self._clouds: dict[str, KubernetesCloud] = {}
+        self._known: dict[str, tuple[float, Identity]] = {}
 
     def scopes(self) -> tuple[str, ...]:
         return tuple(self._clusters)
@@ -94,10 +98,16 @@ class Kubernetes(Provider):
 
     def identity(self, cloud: KubernetesCloud) -> Identity:
         """The account is the cluster's name if it is the pinned cluster, or if there is no pin."""
-        pin = self._clusters[cloud.cluster].uid
+        asked, known = self._known.get(cloud.cluster, (0.0, None))
+        if known is not None and time.monotonic() - asked < KNOWN_FOR:
+            return known
+        pin, asked = self._clusters[cloud.cluster].uid, time.monotonic()
         uid = _uid(cloud) if pin else None
         account = cloud.cluster if uid == pin else f"unknown cluster {uid}"
-        return Identity(account=account, principal=_principal(cloud))
+        known = Identity(account=account, principal=_principal(cloud))
+        if uid == pin:
+            self._known[cloud.cluster] = asked, known
+        return known
 
     def resolve(self, cloud: KubernetesCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
         found = objects.get(cloud, resource)

@@ -22,15 +22,16 @@ class Session:
 
         self._pool = ApiClient(configuration).rest_client.pool_manager
         self._configuration = configuration
+        self._host = str(configuration.host)
         self._read_seconds = read_seconds
 
     def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
         """One try. Raises urllib3's errors, and Unreachable if there are no credentials to send."""
         from urllib3 import Timeout
 
-        return self._pool.request(
+        return self._pool.urlopen(
             method,
-            f"{self._configuration.host}{path}",
+            f"{self._host}{path}",
             body=body,
             headers={**headers, **self._authorization()},
             timeout=Timeout(connect=CONNECT_SECONDS, read=self._read_seconds),

@@ -6,6 +6,7 @@ each commit; it is injected by the crash tests and nothing can switch it on in p
 
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Table,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -33,7 +35,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlalchemy.pool import NullPool
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
 from quarantine.config import Guards, NoticeKind
@@ -52,6 +53,55 @@ from quarantine.store.notices import Channels, Letter, Sending
 Clock = Callable[[], datetime]
 
 _ALONE = text("SELECT pg_advisory_xact_lock(4867013)")
+_NOW = text("SELECT extract(epoch FROM clock_timestamp())")
+
+# What every step of a case says is built once: building a statement costs more than SQLite takes to carry it out.
+_CASE = select(schema.cases).where(schema.cases.c.id == bindparam("case")).with_for_update()
+_CHANGE_CASE = update(schema.cases).where(schema.cases.c.id == bindparam("case"))
+_ADD_EVENT = insert(schema.events)
+_EVENTS = (
+    select(schema.events.c.content)
+    .where(schema.events.c.case_id == bindparam("case"), schema.events.c.seq > bindparam("after"))
+    .order_by(schema.events.c.seq)
+)
+_LINKED = select(schema.findings.c.case_id).where(schema.findings.c.sha256 == bindparam("key"))
+_OURS = (
+    (schema.cases.c.id == bindparam("case"))
+    & (schema.cases.c.epoch == bindparam("term"))
+    & (schema.cases.c.owner == bindparam("whose"))
+)
+_DUE = schema.cases.c.due_at <= bindparam("now")
+_NOBODYS = schema.cases.c.lease_until.is_(None) | (schema.cases.c.lease_until < bindparam("now"))
+_FREE_CASE = (
+    select(schema.cases.c.id, schema.cases.c.epoch, schema.cases.c.owner)
+    .where(_NOBODYS)
+    .order_by(schema.cases.c.due_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_THIS = _FREE_CASE.where(schema.cases.c.id == bindparam("case"))
+_THIS_IF_DUE = _THIS.where(_DUE)
+_NEXT = _FREE_CASE.where(_DUE)
+_FREE_ALL = (
+    update(schema.cases)
+    .where(schema.cases.c.owner == bindparam("whose"))
+    .values(owner=None, lease_until=None)
+    .returning(schema.cases.c.id, schema.cases.c.due_at)
+)
+_FREE = (
+    update(schema.cases)
+    .where(_OURS)
+    .values(owner=None, lease_until=None)
+    .returning(schema.cases.c.id, schema.cases.c.due_at)
+)
+_LEFT = select(schema.cases.c.lease_until).where(_OURS)
+_SWITCHES = select(schema.switches).order_by(schema.switches.c.scope)
+_WAITING = (
+    select(schema.intake)
+    .where(schema.intake.c.status == "waiting")
+    .order_by(schema.intake.c.id)
+    .limit(bindparam("most"))
+)
 
 LOG_ONLY: Channels = {"log": frozenset(NoticeKind)}
 """Where nothing else is configured, notices go into the log."""
@@ -216,7 +266,7 @@ class Store:
         self._hints = hints or NoHints()
         self._sqlite = url.startswith("sqlite")
         if self._sqlite:
-            self._engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": 30})
+            self._engine = create_engine(url, pool_size=10, max_overflow=-1, connect_args={"timeout": 30})
             _tune_sqlite(self._engine)
         else:
             self._engine = create_engine(
@@ -300,16 +350,8 @@ class Store:
         with self._write("open") as connection:
             now = self._now(connection)
             try:
-                connection.execute(
-                    insert(schema.cases).values(
-                        id=case.id,
-                        opened_at=at.timestamp(),
-                        epoch=0,
-                        head=sealed.hash,
-                        due_at=now,
-                        **_projection(case),
-                    )
-                )
+                row = {"id": case.id, "opened_at": at.timestamp(), "epoch": 0, "head": sealed.hash, "due_at": now}
+                connection.execute(insert(schema.cases), {**row, **_projection(case)})
             except IntegrityError as error:
                 raise Moved(f"{case.resource} already has a live case of {case.playbook}") from error
             # After the insert: whoever else opens one for this resource and playbook waits for us, or is seen here.
@@ -338,9 +380,7 @@ class Store:
         case_id = case if isinstance(case, str) else case.id
         name = ",".join(item.type for item in new) or "due"
         with self._write(name) as connection:
-            row = connection.execute(
-                select(schema.cases).where(schema.cases.c.id == case_id).with_for_update()
-            ).one_or_none()
+            row = connection.execute(_CASE, {"case": case_id}).one_or_none()
             if row is None:
                 raise NotFound(f"there is no case {case_id}. See: quarantine case list")
             if lease is not None and (row.epoch, row.owner) != (lease.epoch, lease.owner):
@@ -362,7 +402,7 @@ class Store:
             elif not also.keep_due and not (spoken_meanwhile and row.due_at is not None):
                 # What somebody said during a worker's turn is not put off by what that worker goes on to wait for.
                 values["due_at"] = None if also.due is None else also.due.timestamp()
-            connection.execute(update(schema.cases).where(schema.cases.c.id == case_id).values(**values))
+            connection.execute(_CHANGE_CASE, {"case": case_id, **values})
             self._write_also(connection, current, also, at)
             for notice in told:
                 notices.write(connection, self._insert_new, notice, self._channels, self._now(connection))
@@ -514,42 +554,34 @@ class Store:
 
     def claim(self, owner: str, span: timedelta, case_id: str | None = None) -> Lease | None:
         """The lease on a due case, or on `case_id` whether due or not; None if there is none or it is taken."""
-        return self._claim(owner, span, self._is_due if case_id is None else lambda _: schema.cases.c.id == case_id)
+        if case_id is not None:
+            return self._claim(owner, span, _THIS, case_id)
+        if self._sqlite:  # where whoever looks in a transaction that may write holds up everybody who does
+            with self._read() as connection:
+                if connection.execute(_NEXT, {"now": self._now(connection)}).one_or_none() is None:
+                    return None
+        return self._claim(owner, span, _NEXT)
 
     def claim_hinted(self, owner: str, span: timedelta, case_id: str) -> Lease | None:
         """The lease on this case; None if it is not due any more, or taken."""
-        return self._claim(owner, span, lambda now: (schema.cases.c.id == case_id) & self._is_due(now))
+        return self._claim(owner, span, _THIS_IF_DUE, case_id)
 
-    def _claim(self, owner: str, span: timedelta, wanted: Callable[[float], Any]) -> Lease | None:
+    def _claim(self, owner: str, span: timedelta, wanted: Any, case_id: str = "") -> Lease | None:
         with self._write("claim") as connection:
             now = self._now(connection)
-            table = schema.cases.c
-            query = (
-                select(table.id, table.epoch, table.owner)
-                .where(wanted(now), _nobody_has_it(now))
-                .order_by(table.due_at)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            )
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(wanted, {"now": now, "case": case_id} if case_id else {"now": now}).one_or_none()
             if row is None:
                 return None
             until = now + span.total_seconds()
-            connection.execute(
-                update(schema.cases)
-                .where(table.id == row.id)
-                .values(owner=owner, lease_until=until, epoch=row.epoch + 1)
-            )
+            taken = {"owner": owner, "lease_until": until, "epoch": row.epoch + 1}
+            connection.execute(_CHANGE_CASE, {"case": row.id, **taken})
         return Lease(row.id, owner, row.epoch + 1, _moment(until), row.owner or "")
-
-    def _is_due(self, now: float) -> Any:
-        return schema.cases.c.due_at <= now
 
     def renew(self, lease: Lease, span: timedelta) -> Lease:
         """The same lease, longer. Raises Fenced if it was taken over."""
         with self._write("renew") as connection:
             until = self._now(connection) + span.total_seconds()
-            renewed = connection.execute(update(schema.cases).where(_is_ours(lease)).values(lease_until=until))
+            renewed = connection.execute(update(schema.cases).where(_OURS).values(lease_until=until), _of(lease))
             if renewed.rowcount != 1:
                 raise Fenced(f"case {lease.case} was taken over")
         return replace(lease, until=_moment(until))
@@ -557,7 +589,7 @@ class Store:
     def check(self, lease: Lease) -> timedelta:
         """What is left of a lease. Raises Fenced if it was taken over."""
         with self._read() as connection:
-            row = connection.execute(select(schema.cases.c.lease_until).where(_is_ours(lease))).one_or_none()
+            row = connection.execute(_LEFT, _of(lease)).one_or_none()
             now = self._now(connection)
         if row is None or row.lease_until is None:
             raise Fenced(f"case {lease.case} was taken over")
@@ -566,14 +598,12 @@ class Store:
     def free(self, lease: Lease) -> None:
         """Give the lease back; harmless if it is no longer ours."""
         with self._write("free") as connection:
-            self._free(connection, _is_ours(lease))
+            self._free(connection, _FREE, _of(lease))
 
-    def _free(self, connection: Connection, whose: Any) -> None:
+    def _free(self, connection: Connection, freeing: Any, whose: dict[str, Any]) -> None:
         """What is due when it is given back was made so during the turn: its own hint found it taken."""
-        table = schema.cases
-        freed = update(table).where(whose).values(owner=None, lease_until=None).returning(table.c.id, table.c.due_at)
         now = self._now(connection)
-        for row in connection.execute(freed).all():
+        for row in connection.execute(freeing, whose).all():
             if row.due_at is not None and row.due_at <= now:
                 self._hints.give(connection, row.id)
 
@@ -586,7 +616,7 @@ class Store:
     def free_all(self, owner: str) -> None:
         """Give back every lease of a worker that is certainly dead."""
         with self._write("free all") as connection:
-            self._free(connection, schema.cases.c.owner == owner)
+            self._free(connection, _FREE_ALL, {"whose": owner})
 
     def sweep(self, limit: int = 100) -> int:
         """Hint again at what is due and nobody has, where no hint is under way: it got lost. How many.
@@ -597,8 +627,8 @@ class Store:
             if not self._sqlite and not connection.execute(text("SELECT pg_try_advisory_xact_lock(4867015)")).scalar():
                 return 0
             now, table = self._now(connection), schema.cases.c
-            due = select(table.id).where(table.due_at <= now, _nobody_has_it(now)).order_by(table.due_at).limit(limit)
-            topics = [str(case_id) for case_id in connection.execute(due).scalars()]
+            due = select(table.id).where(_DUE, _NOBODYS).order_by(table.due_at).limit(limit)
+            topics = [str(case_id) for case_id in connection.execute(due, {"now": now}).scalars()]
             waiting = select(schema.intake.c.id).where(schema.intake.c.status == "waiting").limit(1)
             if connection.execute(waiting).scalar() is not None:
                 topics.append(DELIVERIES)
@@ -683,12 +713,10 @@ class Store:
 
     def waiting(self, limit: int = 50) -> list[Delivery]:
         """The oldest deliveries that no one has looked at."""
-        table = schema.intake.c
-        query = select(schema.intake).where(table.status == "waiting").order_by(table.id).limit(limit)
         with self._read() as connection:
             return [
                 Delivery(row.source, row.delivery, _moment(row.received_at), bytes(row.body), row.id)
-                for row in connection.execute(query)
+                for row in connection.execute(_WAITING, {"most": limit})
             ]
 
     def waiting_count(self) -> int:
@@ -742,7 +770,7 @@ class Store:
     def switches(self) -> list[Switch]:
         """Every kill switch that is on."""
         with self._read() as connection:
-            rows = connection.execute(select(schema.switches).order_by(schema.switches.c.scope)).all()
+            rows = connection.execute(_SWITCHES).all()
         return [Switch(row.scope, row.reason, row.by, _moment(row.at)) for row in rows]
 
     def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
@@ -893,9 +921,8 @@ class Store:
         if self._clock is not None:
             return self._clock().timestamp()
         if self._sqlite:
-            # One machine: the host's clock is the database's. julianday has milliseconds in every version.
-            return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar() or 0)
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar() or 0)
+            return time.time()  # one machine: the host's clock is the database's
+        return float(connection.execute(_NOW).scalar() or 0)
 
     def _catch_up(self, connection: Connection, case_id: str, known: Case | None, seq: int) -> Case:
         if known is not None and known.seq == seq:
@@ -1023,34 +1050,21 @@ def _sha256(value: str) -> str:
 
 
 def _linked(connection: Connection, finding: Finding) -> str | None:
-    query = select(schema.findings.c.case_id).where(schema.findings.c.sha256 == _sha256(finding.key))
-    return connection.execute(query).scalar()
+    return connection.execute(_LINKED, {"key": _sha256(finding.key)}).scalar()
 
 
 def _insert_event(connection: Connection, sealed: Sealed, kind: str) -> None:
-    connection.execute(
-        insert(schema.events).values(
-            case_id=sealed.case, seq=sealed.seq, type=kind, content=sealed.content, hash=sealed.hash
-        )
-    )
+    row = {"case_id": sealed.case, "seq": sealed.seq, "type": kind, "content": sealed.content, "hash": sealed.hash}
+    connection.execute(_ADD_EVENT, row)
 
 
 def _events(connection: Connection, case_id: str, after: int) -> list[Recorded]:
-    query = (
-        select(schema.events.c.content)
-        .where(schema.events.c.case_id == case_id, schema.events.c.seq > after)
-        .order_by(schema.events.c.seq)
-    )
-    return [unseal(bytes(content)) for content in connection.execute(query).scalars()]
+    found = connection.execute(_EVENTS, {"case": case_id, "after": after})
+    return [unseal(bytes(content)) for content in found.scalars()]
 
 
-def _nobody_has_it(now: float) -> Any:
-    return schema.cases.c.lease_until.is_(None) | (schema.cases.c.lease_until < now)
-
-
-def _is_ours(lease: Lease) -> Any:
-    table = schema.cases.c
-    return (table.id == lease.case) & (table.epoch == lease.epoch) & (table.owner == lease.owner)
+def _of(lease: Lease) -> dict[str, Any]:
+    return {"case": lease.case, "term": lease.epoch, "whose": lease.owner}
 
 
 def _line(row: Row[Any]) -> Line:

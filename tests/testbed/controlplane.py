@@ -76,7 +76,9 @@ _CONTROLLER_NAMES = (
 class ControlPlane(KubeApi):
     """Runs inside `with`; its calls are the administrator's. Missing if the machine cannot build it."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        """`durable`: etcd writes through to the disk, as in a real cluster; a test does not need that."""
+        self._durable = durable
         self._folder = tempfile.TemporaryDirectory(prefix="quarantine-controlplane-", ignore_cleanup_errors=True)
         self._home = Path(self._folder.name)
         self._processes: list[Process] = []
@@ -154,7 +156,7 @@ class ControlPlane(KubeApi):
             f"--listen-peer-urls={peers}",
             f"--initial-advertise-peer-urls={peers}",
             f"--initial-cluster=default={peers}",
-            "--unsafe-no-fsync",
+            *([] if self._durable else ["--unsafe-no-fsync"]),
             "--log-level=error",
         )
         apiserver = self._run_component(
