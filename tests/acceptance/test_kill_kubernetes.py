@@ -4,7 +4,6 @@ The proxy holds a chosen call, before or after its effect; the server is killed 
 same files. The API server's audit log says that no change was made twice, and the ledger agrees with it call by call.
 """
 
-import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,40 +14,47 @@ import pytest
 
 from quarantine.case import Case, Status
 from quarantine.cli import hand
+from quarantine.model import Resource
 from quarantine.playbook import shipped
 from tests.acceptance import trail
 from tests.acceptance.conftest import Cluster
 from tests.acceptance.product import Product
 from tests.conftest import Tell
+from tests.kubernetes.conftest import Namespace
+from tests.kubernetes.test_crash import lasting
 from tests.testbed.call import Call
 from tests.testbed.controlplane import SERVICE
 from tests.testbed.fault import Held
-from tests.testbed.kubeapi import Object
 from tests.testbed.poll import until
 from tests.testbed.proxy import FaultProxy
 
 PLAYBOOKS = sorted(path.stem for path in (shipped() / "kubernetes").glob("*.yaml"))
 ANN = "local:ann"
-WRITTEN = ("resourceVersion", "managedFields", "generation")
-"""What the API server notes of each write."""
 
 
 @dataclass
 class Target:
-    """A fresh resource for one life, and all that the playbook may touch."""
+    """A fresh resource for one life."""
 
-    thing: tuple[str, str]
-    """Kind and id."""
-    paths: tuple[str, ...]
-
-
-def pod(cluster: Cluster, name: str) -> Target:
-    cluster.api.make_pod(cluster.namespace, name, {"app": "web", "tier": "front"})
-    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{name}"
-    return Target(("kubernetes:pod", name), (path,))
+    resource: Resource
+    raw: Callable[[], object]
+    """Everything that the playbook may touch, without what changes with each write."""
+    meanwhile: Callable[[], object]
+    """What kubelets and controllers do in the time."""
 
 
-TARGETS: dict[str, Callable[[Cluster, str], Target]] = {"isolate-pod": pod, "delete-pod": pod}
+def pod(namespace: Namespace, name: str) -> Target:
+    made = namespace.pod(name, {"app": "web", "tier": "front"})
+    path = namespace.pod_path(name)
+
+    def raw() -> list[object]:
+        there = [lasting(namespace.api.get(path))] if namespace.api.exists(path) else []
+        return [*there, *namespace.policy_names()]
+
+    return Target(made, raw, lambda: namespace.api.play_kubelet(namespace.name))
+
+
+TARGETS: dict[str, Callable[[Namespace, str], Target]] = {"isolate-pod": pod, "delete-pod": pod}
 """By playbook. A new one needs a line here: without, `make soak` fails."""
 
 
@@ -85,8 +91,10 @@ class Killer:
 
     def life(self, playbook: str, containing: Place | None = None, releasing: Place | None = None) -> Life:
         begin = datetime.now(UTC)
-        target = TARGETS[playbook](self._cluster, f"web-{uuid.uuid4().hex[:8]}")
-        before = self._image(target)
+        namespace = Namespace(self._cluster.namespace, self._cluster.api)
+        target = TARGETS[playbook](namespace, f"web-{uuid.uuid4().hex[:8]}")
+        self._meanwhile = target.meanwhile
+        before = target.raw()
         ended, calls = self._part(containing, lambda: self._open(playbook, target))
         case, parts = ended.id, {"containing": calls}
         if ended.status is Status.CONTAINED:
@@ -95,15 +103,13 @@ class Killer:
         self._product.assert_whole()
         trail.assert_agree(self._audit, {case: self._product.events(case)}, begin)
         changes = [each.permission for each in trail.mutations(self._audit(), begin) if each.effective]
-        return Life(parts, changes, str(ended.outcome), self._image(target) == before)
+        return Life(parts, changes, str(ended.outcome), target.raw() == before)
 
     def _open(self, playbook: str, target: Target) -> Case:
         """As `quarantine run --apply` does it; the provider is asked nothing yet."""
-        scope = f"testbed/{self._cluster.namespace}"
-        asked = hand.request(self._product.office, playbook, target.thing, scope, None, ANN)
-        return self._product.office.store.open(
-            hand.opened(self._product.office, asked), asked.by, self._product.office.clock()
-        )
+        office, resource = self._product.office, target.resource
+        asked = hand.request(office, playbook, (resource.kind, resource.id), resource.scope, resource.uid, ANN)
+        return office.store.open(hand.opened(office, asked), asked.by, office.clock())
 
     def _audit(self) -> list[dict[str, Any]]:
         return self._cluster.api.audit(SERVICE)
@@ -131,7 +137,7 @@ class Killer:
 
     def _await(self, case: str, enough: Callable[[Case], bool]) -> Case:
         def there() -> Case | None:
-            self._cluster.api.play_kubelet(self._cluster.namespace)
+            self._meanwhile()
             now = self._product.store.load(case)
             if now.status is Status.AWAITING_APPROVAL:
                 now = self._product.office.desk.approve(case, ANN)
@@ -141,11 +147,6 @@ class Killer:
         found = until(there, seconds=60)
         assert found is not None
         return found
-
-    def _image(self, target: Target) -> bytes:
-        """Without what the API server notes of each write, and without the names of this life."""
-        found = [_lasting(self._cluster.api.get(path)) for path in target.paths if self._cluster.api.exists(path)]
-        return json.dumps([found, self._cluster.policies()], sort_keys=True).encode()
 
 
 def _trap(proxy: FaultProxy, place: Place) -> Held:
@@ -158,11 +159,6 @@ def _trap(proxy: FaultProxy, place: Place) -> Held:
 
     hold = proxy.hold_answer if place.after else proxy.hold
     return hold(place.call if isinstance(place.call, str) else here)
-
-
-def _lasting(thing: Object) -> Object:
-    metadata = {key: value for key, value in thing["metadata"].items() if key not in WRITTEN}
-    return {**thing, "metadata": metadata}
 
 
 @pytest.fixture
