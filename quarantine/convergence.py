@@ -55,7 +55,7 @@ from quarantine.model import digest
 from quarantine.plan import PlannedStep, restored, stored
 from quarantine.planner import Planner
 from quarantine.registry import Registry
-from quarantine.state import difference
+from quarantine.state import shortfall
 from quarantine.store.sql import Also, Held, Hold
 
 log = logging.getLogger(__name__)
@@ -361,7 +361,7 @@ class Convergence:
         if reached(now, target):
             turn.add(Verified(step=step.index))
             return True
-        return self._not_yet(turn, step, action, progress, difference(now, target))
+        return self._not_yet(turn, step, action, progress, shortfall(now, target))
 
     def verify_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
@@ -374,21 +374,18 @@ class Convergence:
             return self.reconcile(turn, step, turn.case.progress(step.index))
         now = self.observe(action, step)
         if not reached(now, target, proven=False):
-            return self._not_yet(turn, step, action, progress, difference(now, target))
+            return self._not_yet(turn, step, action, progress, shortfall(now, target))
         released = Released(step=step.index, kept=progress.kept)
         unhold = () if _holds_still(turn.case, step) else (Hold(step.resource.identity, step.action),)
         turn.add(released, also=Also(due=self._clock(), unhold=unhold))
         return True
 
-    def _not_yet(
-        self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress, differences: tuple[Any, ...]
-    ) -> bool:
+    def _not_yet(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress, what: str) -> bool:
         """Read back, and not equal: wait as long as the provider may take, then say so."""
         until = (progress.since or self._clock()) + action.settles_within + action.consistent_within
         if self._clock() < until:
             turn.wait(min(until, self._a_little_later(progress.since)))
             return False
-        what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
         raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: read back, {what} of {step.resource} is not as intended")
 
     def action(self, step: PlannedStep) -> Action[Any, Any]:

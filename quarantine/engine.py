@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from quarantine.action import GONE, reached
 from quarantine.case import (
@@ -67,7 +66,7 @@ from quarantine.plan import Nature, Plan, PlannedStep, restored
 from quarantine.planner import Draft, Judged, Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
-from quarantine.state import difference
+from quarantine.state import Difference, difference, shortfall
 from quarantine.store.sql import Also, Lease, Spend, Spent, Store
 
 log = logging.getLogger(__name__)
@@ -350,19 +349,18 @@ class Engine:
             if self._clock() < ripe:
                 turn.wait(ripe)
                 return False
-            return self._drifted(turn, step, difference(target, now))
+            return self._drifted(turn, step, difference(target, now), shortfall(now, target))
         wanted = turn.case.escalation
         due = self._clock() + self._settings.watch.every
         turn.wait(due if wanted is None else min(due, wanted.expires_at))
         return False
 
-    def _drifted(self, turn: Turn, step: PlannedStep, differences: tuple[Any, ...]) -> bool:
+    def _drifted(self, turn: Turn, step: PlannedStep, differences: tuple[Difference, ...], what: str) -> bool:
         drifted = Drifted(step=step.index, differences=differences)
         watch, times = self._settings.watch, turn.case.reapplied
         if watch.on_drift_of(turn.case.playbook) is OnDrift.REAPPLY and times < watch.reapply_most:
             turn.add(drifted, Resumed(to=Status.CONTAINING, reason="drift is put right (watch.on_drift: reapply)"))
             return True
-        what = ", ".join(".".join(item.path) for item in differences) or "what must hold besides"
         again = f", after it was put right {times} times" if times else ""
         sentence = f"somebody changed {what} of {step.resource} while it was held{again}"
         if any(item.path == ("resource",) and item.after == "gone" for item in differences):

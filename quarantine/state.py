@@ -7,6 +7,7 @@ Pure. A field of a State is *managed* (written, compared, restored) unless its a
     Token   a precondition such as an ETag; never compared
 """
 
+import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -98,6 +99,23 @@ def difference(before: State | Absence, after: State | Absence) -> tuple[Differe
         word: Mapping[bool, JsonValue] = {True: "gone", False: "present"}
         return (Difference(path=("resource",), before=word[before is GONE], after=word[after is GONE]),)
     return tuple(_differences((), before.part(), after.part()))
+
+
+def shortfall(now: State | Absence, target: State | Absence) -> str:
+    """In words, why `now` does not show the target: what differs; if it is a proof alone, with what was read."""
+    if differences := difference(now, target):
+        return ", ".join(".".join(item.path) for item in differences)
+    if isinstance(now, Absence) or isinstance(target, Absence):
+        return ""
+    read, wanted = now.part(Role.PROOF), target.part(Role.PROOF)
+    found = [f"{name}: {_words(value)}" for name, value in read.items() if not _same(value, wanted[name])]
+    return f"what must hold besides ({'; '.join(found)})"
+
+
+def _words(value: JsonValue) -> str:
+    if isinstance(value, list) and value:
+        return ", ".join(map(_words, value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _differences(path: tuple[str, ...], before: Any, after: Any) -> list[Difference]:

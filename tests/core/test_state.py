@@ -17,6 +17,7 @@ from quarantine.state import (
     between,
     difference,
     reached,
+    shortfall,
     three_way,
 )
 
@@ -65,6 +66,15 @@ def leaves_repr(value: Any) -> Any:
 @given(states)
 def test_a_state_does_not_differ_from_itself(state: Sample) -> None:
     assert difference(state, state) == ()
+
+
+def test_what_keeps_a_state_from_its_target_is_said() -> None:
+    now = Sample(labels={"a": "x"}, proof="kube-router on node-1 is not ready")
+    assert shortfall(now, Sample(labels={"a": "y"}, power="off")) == "labels.a, power"
+    assert shortfall(now, Sample(labels={"a": "x"})) == (
+        "what must hold besides (proof: kube-router on node-1 is not ready)"
+    )
+    assert shortfall(GONE, now) == "resource"
 
 
 @given(states, states)
