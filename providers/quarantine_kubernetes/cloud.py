@@ -24,6 +24,7 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
+from quarantine_kubernetes.recent import Recent
 from quarantine_kubernetes.session import Session
 
 READ_TRIES: Final = 3
@@ -54,6 +55,11 @@ class KubernetesCloud(Cloud):
     def __init__(self, cluster: str, session: Session, mark: Mark | None = None) -> None:
         super().__init__(mark)
         self.cluster = cluster
+        self.recent = Recent()
+        self.agents: tuple[str, ...] = ("kube-system", "calico-system")
+        """The namespaces in which the network plug-in's agents run."""
+        self.enforced_by: str | None = None
+        """The network plug-in that is said to enforce policies where no agent can be seen."""
         self._session = session
 
     def reads(self, call: str) -> bool:

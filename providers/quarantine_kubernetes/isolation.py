@@ -1,19 +1,15 @@
-"""What a pod in quarantine looks like: its labels, and the policy that denies it everything. Pure."""
+"""What a pod in quarantine looks like: its labels, and the policies that deny it everything. Pure."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from quarantine.action import Fact, Mark, Proof, State, Token
-from quarantine_kubernetes.network_policy import isolation
+from quarantine.model import Value
+from quarantine_kubernetes.exemption import Exemption
+from quarantine_kubernetes.means import KINDS, Means
+from quarantine_kubernetes.policy_kind import DOMAIN, ISOLATED, PolicyKind, Target, same
 
-DOMAIN: Final = "cloud-quarantine.dev"
-ISOLATED: Final = f"{DOMAIN}/isolated"
-"""The label of a pod in quarantine. Its value is the pod's uid, so that a policy selects exactly one pod.
-
-The key is in a domain of our own: Cilium by default ignores labels of kubernetes.io (docs.cilium.io, "Limiting
-Identity-Relevant Labels").
-"""
 INSTALLATION: Final = f"{DOMAIN}/installation"
 
 
@@ -27,21 +23,42 @@ class Policy(StrEnum):
     """Not ours: it does not carry our mark."""
 
 
+class Origin(Value):
+    """Who made the policy under our name, and which it is."""
+
+    installation: str | None
+    """The one whose mark it carries."""
+    uid: str
+    version: str
+
+
 class PodIsolation(State):
     labels: dict[str, str]
-    policy: Policy | None = None
+    policies: dict[str, Policy] = {}  # noqa: RUF012  a frozen model copies it
+    """By kind of policy. What stands there is what a release takes away, by whatever means it would be done today."""
     open_by: Annotated[tuple[str, ...], Proof] = ()
-    """What all other policies allow the pod with the labels that it has in quarantine."""
+    """What all other policies allow the pod with the labels that it has in quarantine, and ours cannot deny."""
+    unenforced: Annotated[tuple[str, ...], Proof] = ()
+    """Why our policies, as they stand, may not be what happens on the pod's node."""
+    means: Annotated[Means | None, Fact] = None
+    """What it is isolated with, or would be; None where nothing would close it."""
+    obstacles: Annotated[tuple[str, ...], Fact] = ()
+    """Why better means, or without any all means, would not close it."""
+    loses: Annotated[tuple[str, ...], Fact] = ()
+    """What policies allow the pod now, and it will not have."""
     uid: Annotated[str, Fact]
     phase: Annotated[str, Fact] = ""
     host_network: Annotated[bool, Fact] = False
     static: Annotated[bool, Fact] = False
     """The pod mirrors a manifest on its node; the kubelet puts it back as it was."""
     owner: Annotated[str, Fact] = ""
+    kept_by: Annotated[str, Fact] = ""
+    """Who brings its owner back to what a repository says: Argo CD, Flux, Helm."""
     node: Annotated[str, Fact] = ""
-    policy_of: Annotated[str | None, Fact] = None
-    """The installation whose mark the policy carries."""
-    policy_uid: Annotated[str | None, Token] = None
+    plug_in: Annotated[str, Fact] = ""
+    """Who enforces policies on its node: `cilium`."""
+    origins: Annotated[dict[str, Origin], Token] = {}  # noqa: RUF012
+    """By kind of policy."""
     version: Annotated[str, Token] = ""
 
 
@@ -49,21 +66,22 @@ def isolated_labels(labels: Mapping[str, str], uid: str, keep: Iterable[str]) ->
     return {key: labels[key] for key in keep if key in labels} | {ISOLATED: uid}
 
 
-def policy_name(uid: str) -> str:
-    return f"cloud-quarantine-{uid}"
+def target_policies(means: Means) -> dict[str, Policy]:
+    return {kind.name: Policy.QUARANTINE for kind in KINDS[means]}
 
 
-def deny_all(uid: str) -> dict[str, Any]:
-    """Selects the pod for both directions and allows nothing."""
-    return {"podSelector": {"matchLabels": {ISOLATED: uid}}, "policyTypes": ["Ingress", "Egress"]}
+def means_of(policies: Mapping[str, Policy]) -> Means | None:
+    """What a pod was isolated with, by what of ours stands: a release and a check go by that, not by today's choice."""
+    ours = {name for name, stands in policies.items() if stands is not Policy.FOREIGN}
+    return next((means for means in Means if KINDS[means][0].name in ours), None)
 
 
-def deny_all_policy(uid: str, mark: Mark) -> dict[str, Any]:
+def policy_object(kind: PolicyKind, target: Target, exempt: Exemption, mark: Mark) -> dict[str, Any]:
     return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
+        "apiVersion": kind.group,
+        "kind": kind.kind,
         "metadata": {
-            "name": policy_name(uid),
+            "name": kind.object_name(target.uid),
             "labels": {"app.kubernetes.io/managed-by": "cloud-quarantine"},
             "annotations": {
                 INSTALLATION: mark.installation,
@@ -72,24 +90,22 @@ def deny_all_policy(uid: str, mark: Mark) -> dict[str, Any]:
                 f"{DOMAIN}/key": mark.key,
             },
         },
-        "spec": deny_all(uid),
+        "spec": kind.says(target, exempt),
     }
 
 
-def installation_of(policy: Mapping[str, Any]) -> str | None:
-    """Whose mark it carries."""
-    return (policy["metadata"].get("annotations") or {}).get(INSTALLATION)
+def origin_of(policy: Mapping[str, Any]) -> Origin:
+    metadata = policy["metadata"]
+    return Origin(
+        installation=(metadata.get("annotations") or {}).get(INSTALLATION),
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+    )
 
 
-def standing(policy: Mapping[str, Any], uid: str) -> Policy:
-    """How the policy under our name for this pod stands."""
-    if installation_of(policy) is None:
+def standing(policy: Mapping[str, Any], spec: Mapping[str, Any]) -> Policy:
+    """How the policy under our name stands that should say `spec`."""
+    if origin_of(policy).installation is None:
         return Policy.FOREIGN
     going = "deletionTimestamp" in policy["metadata"]
-    return Policy.QUARANTINE if policy.get("spec") == deny_all(uid) and not going else Policy.ALTERED
-
-
-def open_by(policies: Iterable[Mapping[str, Any]], labels: Mapping[str, str]) -> tuple[str, ...]:
-    """What the policies of its namespace allow a pod with `labels`, in sentences."""
-    found = isolation(policies, labels).values()
-    return tuple(sorted({str(opening) for direction in found for opening in direction.openings}))
+    return Policy.QUARANTINE if same(spec, policy.get("spec")) and not going else Policy.ALTERED

@@ -1,10 +1,12 @@
 """Where isolating a pod cannot work, and what stays possible where it does. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from quarantine.action import Caveat, Refusal
-from quarantine_kubernetes.isolation import PodIsolation, Policy, policy_name
+from quarantine_kubernetes.exemption import Exemption
+from quarantine_kubernetes.isolation import PodIsolation, Policy
+from quarantine_kubernetes.means import KINDS, Means
 
 
 def refusal(before: PodIsolation) -> Refusal | None:
@@ -20,13 +22,24 @@ def refusal(before: PodIsolation) -> Refusal | None:
     if before.static:
         reason = "the pod mirrors a manifest on its node, and the kubelet puts it back as it was"
         return Refusal(reason=reason, alternatives=(f"remove the manifest on node {before.node}",))
-    if before.policy is Policy.FOREIGN:
-        reason = f"somebody else made a network policy {policy_name(before.uid)!r}, the name that ours would have"
-        return Refusal(reason=reason, alternatives=("look at it, and delete it", delete, *scale))
+    for kind in KINDS[before.means or Means.PLAIN]:
+        if before.policies.get(kind.name) is Policy.FOREIGN:
+            reason = f"somebody else made a {kind.kind} {kind.object_name(before.uid)!r}, the name that ours would have"
+            return Refusal(reason=reason, alternatives=("look at it, and delete it", delete, *scale))
+    if before.means is None:
+        narrow = ("with its owner's approval, make that policy select by a label that the pod would lose",)
+        trust = (
+            "where a plug-in without agents on the nodes enforces policies, name it as `enforced_by` of the cluster",
+        )
+        if before.open_by:
+            reason = "network policies cannot deny, and the pod would stay open: " + "; ".join(before.open_by)
+            rest = [why for why in before.obstacles if why not in before.open_by]
+            return Refusal(reason="; ".join((reason, *rest)), alternatives=(delete, *scale, *narrow))
+        reason = f"nothing here would close the pod on node {before.node!r}: " + "; ".join(before.obstacles)
+        return Refusal(reason=reason, alternatives=(delete, *scale, *trust))
     if before.open_by:
-        reason = "network policies cannot deny, and the pod would stay open: " + "; ".join(before.open_by)
-        narrow = "with its owner's approval, make that policy select by a label that the pod would lose"
-        return Refusal(reason=reason, alternatives=(delete, *scale, narrow))
+        reason = "the pod stays open: " + "; ".join(before.open_by)
+        return Refusal(reason=reason, alternatives=(delete, *scale))
     return None
 
 
@@ -34,35 +47,68 @@ def refusal(before: PodIsolation) -> Refusal | None:
 # npc_iptables.go and cilium/cilium issue 14040; the comments of kubernetes/api networking/v1/types.go;
 # kubernetes.io "Network Policies" (what they cannot do) and "Managing Service Accounts" (bound tokens).
 _ALWAYS: Final = {
-    "established-connections": "Connections that are open already may go on: Calico, Antrea, kube-router and Azure"
-    " accept established traffic before they look at policies, Cilium cuts one direction. The end of the process cuts"
-    " them.",
-    "enforcement-not-proven": "That the API server stores a policy does not prove that the network plug-in enforces it"
-    " (flannel alone does not). ICMP and further network interfaces of the pod may be left out.",
+    "established-connections": "New connections are blocked, open ones unproven. Connections that are open already may"
+    " go on: {flows} Deleting the pod, once evidence is taken, cuts them.",
+    "enforcement-not-proven": "Enforced by {plug_in}, as far as its agent on the node is ready; no packet has been sent"
+    " to prove it. ICMP and further network interfaces of the pod may be left out.",
     "node-traffic": "The pod's node still reaches it (probes, exec, logs), and its containers reach each other.",
     "service-account-token": "A service account token that was copied out of the pod stays valid until it expires or"
     " the pod is deleted.",
 }
-_STATEFUL: Final = {
-    "ordinal-blocked": "{owner} cannot start a replacement while this pod holds its name: it stays one short until the"
-    " pod is released or deleted.",
+_FLOWS: Final = {
+    "cilium": "Cilium looks at every packet, but replies of what is open may pass (cilium/cilium issue 14040).",
+    "kube-network-policies": "kube-network-policies cuts them within half a minute in strict mode.",
 }
-_OWNED: Final = {
-    "replacement": "{owner} lets go of the pod and starts another one from the same image, with the same weakness.",
-    "release-may-delete": "On release {owner} takes the pod back, may then have one too many, and deletes one: this one"
-    " or a healthy one (kubernetes.io, ReplicaSet, Non-Template Pod acquisitions).",
+_OTHER_FLOWS: Final = "Calico, Antrea, kube-router and Azure accept established traffic before they look at policies."
+_REPLACED: Final = "{owner} lets go of the pod and starts another one from the same image, with the same weakness"
+_TAKEN_BACK: Final = {
+    "release-may-delete": "Deleting the pod is the usual end. A release gives it back to {owner}, which may then have"
+    " one too many and deletes one: this one or a healthy one (kubernetes.io, ReplicaSet, Non-Template Pod"
+    " acquisitions).",
 }
-_KEPT: Final = {
-    "kept-labels": "Services, owners and policies that select by {kept} keep their hold on the pod.",
+_BY_OWNER: Final = {
+    "": {},
+    "StatefulSet": {
+        "ordinal-blocked": "{owner} cannot start a replacement while this pod holds its name: it stays one short until"
+        " the pod is released or deleted.",
+    },
+    "DaemonSet": {"replacement": f"{_REPLACED}, on the same node.", **_TAKEN_BACK},
+    "Job": {
+        "replacement": f"{_REPLACED}: another attempt at its work; this one does not count any more.",
+        "release-may-delete": _TAKEN_BACK["release-may-delete"],
+    },
+}
+_OTHER_OWNER: Final = {"replacement": f"{_REPLACED}.", **_TAKEN_BACK}
+_ORPHAN: Final = {
+    "orphan": "Nobody owns the pod until then, and nothing removes it: it keeps its place on the node.",
 }
 
 
-def caveats(owner: str, kept: Iterable[str]) -> tuple[Caveat, ...]:
-    """What stays possible. `owner` as in `StatefulSet/db`, empty for none; `kept` are the label keys that stay."""
+def caveats(before: PodIsolation, exempt: Exemption, kept: Sequence[str]) -> tuple[Caveat, ...]:
+    """What stays possible; `kept` are the label keys that stay."""
     texts = dict(_ALWAYS)
-    if owner:
-        texts |= _STATEFUL if owner.startswith("StatefulSet/") else _OWNED
-    if kept := tuple(kept):
-        texts |= _KEPT
-    words = {"owner": owner, "kept": ", ".join(kept)}
+    if before.owner:
+        texts |= _BY_OWNER.get(before.owner.partition("/")[0], _OTHER_OWNER) | _ORPHAN
+    if before.kept_by:
+        texts["gitops"] = (
+            "{keepers} keeps what owns the pod. This pod's labels and our policy are outside of that and"
+            " stay; a change to the owner would be put back."
+        )
+    if before.loses:
+        texts["loses"] = "It loses: {loses}."
+    if kept:
+        texts["kept-labels"] = "Services, owners and policies that select by {kept} keep their hold on the pod."
+    if exempt.peer is not None:
+        texts["peer"] = "{peer} can still connect to it."
+    if exempt.dns:
+        texts["dns"] = "It can still ask the cluster's DNS, and so tell the world what fits into a name."
+    words = {
+        "owner": before.owner,
+        "plug_in": before.plug_in or "the network plug-in",
+        "flows": _FLOWS.get(before.plug_in, _OTHER_FLOWS),
+        "keepers": before.kept_by,
+        "loses": "; ".join(before.loses),
+        "kept": ", ".join(kept),
+        "peer": str(exempt.peer or ""),
+    }
     return tuple(Caveat(id=name, text=text.format(**words)) for name, text in texts.items())

@@ -1,74 +1,80 @@
-"""Cuts one pod off the network with a deny-all NetworkPolicy of its own, and leaves it running."""
+"""Cuts one pod off the network with the best means that its cluster and its node have, and leaves it running."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from quarantine.action import Action, Caveat, Refusal, State
 from quarantine.model import Resource
-from quarantine_kubernetes import pod_policy
+from quarantine_kubernetes import pod_policy, surroundings
 from quarantine_kubernetes.cloud import MERGE, KubernetesCloud
-from quarantine_kubernetes.isolation import ISOLATED, PodIsolation, Policy, installation_of, isolated_labels, open_by
+from quarantine_kubernetes.exemption import Exemption, Peer
+from quarantine_kubernetes.isolation import PodIsolation, Policy, isolated_labels, target_policies
 from quarantine_kubernetes.limits import caveats, refusal
-from quarantine_kubernetes.pod import POD, get_pod, is_static, owner_of
+from quarantine_kubernetes.means import Means, kinds_of
+from quarantine_kubernetes.pod import POD, get_pod
 
 
 class PodIsolate(Action[KubernetesCloud, PodIsolation]):
     """All labels go, so that Services, owners and policies that select by them let go of the pod.
 
-    What was written is never missing from a later read: a get without a resourceVersion is "most recent" (Kubernetes
-    API Concepts). Only the policies of others are at first read from the API server's cache; see `pod_policy.others`.
+    What was written is never missing from a later get (Kubernetes API Concepts: "most recent").
     """
 
     name: ClassVar[str] = "kubernetes:pod-isolate"
     resource: ClassVar[str] = "kubernetes:pod"
     state: ClassVar[type[State]] = PodIsolation
 
+    level: Literal["isolate", "quarantine"] = "isolate"
+    """`isolate`: nobody connects to it. `quarantine`: a named peer still may, to examine it."""
+    peer: Peer | None = None
+    """Who may connect to a pod in quarantine."""
+    allow_dns: bool = False
+    """Whether it may go on asking the cluster's DNS, through which data can leave as well."""
     keep_labels: tuple[str, ...] = ()
     """Keys of labels that stay on the pod."""
+    means: tuple[Means, ...] = Field(default=tuple(Means), min_length=1)
+    """What it may be isolated with, best first."""
+
+    @model_validator(mode="after")
+    def _peer_with_quarantine(self) -> Self:
+        if (self.peer is not None) != (self.level == "quarantine"):
+            raise ValueError("level quarantine needs a peer, and level isolate has none")
+        return self
 
     def permissions(self) -> tuple[str, ...]:
-        return ("get pods", "patch pods", *pod_policy.PERMISSIONS)
+        return ("get pods", "patch pods", *surroundings.permissions(self.means))
 
     def observe(self, cloud: KubernetesCloud, resource: Resource) -> PodIsolation:
         pod = get_pod(cloud, resource)
-        metadata, uid = pod["metadata"], pod["metadata"]["uid"]
-        labels = metadata.get("labels") or {}
-        policy, stands = pod_policy.own(cloud, resource, uid)
-        others = pod_policy.others(cloud, resource, uid, stands, latest=ISOLATED in labels)
-        return PodIsolation(
-            labels=labels,
-            policy=stands,
-            open_by=open_by(others, isolated_labels(labels, uid, self.keep_labels)),
-            uid=uid,
-            phase=(pod.get("status") or {}).get("phase", ""),
-            host_network=pod["spec"].get("hostNetwork") or False,
-            static=is_static(pod),
-            owner=owner_of(pod),
-            node=pod["spec"].get("nodeName") or "",
-            policy_of=installation_of(policy) if policy else None,
-            policy_uid=policy["metadata"]["uid"] if policy else None,
-            version=metadata["resourceVersion"],
-        )
+        return surroundings.Look(cloud, resource, pod, self.keep_labels).state(self.means, self._exempt())
 
     def contained(self, before: PodIsolation) -> PodIsolation:
         labels = isolated_labels(before.labels, before.uid, self.keep_labels)
-        return before.model_copy(update={"labels": labels, "policy": Policy.QUARANTINE, "open_by": ()})
+        policies = before.policies | target_policies(before.means or self.means[-1])
+        return before.model_copy(update={"labels": labels, "policies": policies, "open_by": (), "unenforced": ()})
 
     def apply(self, cloud: KubernetesCloud, resource: Resource, now: PodIsolation, target: Any) -> None:
-        """The policy stands before the pod gets the label that it selects, and goes after the label has gone."""
-        if target.policy is Policy.QUARANTINE and now.policy is not Policy.QUARANTINE:
-            pod_policy.put(cloud, resource, now)
+        """The policies stand before the pod gets the label that they select, and go after the label has gone."""
+        for kind in kinds_of(tuple(Means)):
+            if target.policies.get(kind.name) is Policy.QUARANTINE is not now.policies.get(kind.name):
+                pod_policy.put(cloud, resource, kind, now, self._exempt())
         if now.labels != target.labels:
             gone: dict[str, str | None] = {key: None for key in now.labels if key not in target.labels}
             # One patch, of this very pod as it was seen: it overwrites nobody's change, and one of a worker that was
-            # frozen, which arrives when all is over, is refused. Whoever writes often costs us a look and a try more.
+            # frozen, which arrives when all is over, is refused.
             metadata = {"uid": now.uid, "resourceVersion": now.version, "labels": gone | target.labels}
             where = {"namespace": resource.area, "name": resource.id}
             cloud.change("patch pods", f"patch {POD}", **where, content_type=MERGE, body={"metadata": metadata})
-        if target.policy is None and now.policy is not None:
-            pod_policy.delete(cloud, resource, now)
+        for kind in kinds_of(tuple(Means)):
+            if kind.name in now.policies and kind.name not in target.policies:
+                pod_policy.delete(cloud, resource, kind, now)
 
     def refusal(self, before: PodIsolation) -> Refusal | None:
         return refusal(before)
 
     def caveats(self, before: PodIsolation) -> tuple[Caveat, ...]:
-        return caveats(before.owner, (key for key in self.keep_labels if key in before.labels))
+        return caveats(before, self._exempt(), tuple(key for key in self.keep_labels if key in before.labels))
+
+    def _exempt(self) -> Exemption:
+        return Exemption(peer=self.peer, dns=self.allow_dns)

@@ -1,73 +1,81 @@
-"""The network policies around one pod: ours, how it comes and goes, and those of others."""
+"""The policies around one pod: ours, how they come and go, and those of others."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from quarantine.action import Mark
 from quarantine.errors import Conflict, Gone
 from quarantine.model import Resource
 from quarantine_kubernetes.cloud import KubernetesCloud
-from quarantine_kubernetes.isolation import PodIsolation, Policy, deny_all_policy, policy_name, standing
+from quarantine_kubernetes.exemption import Exemption
+from quarantine_kubernetes.isolation import Origin, PodIsolation, Policy, policy_object, standing
+from quarantine_kubernetes.plain_policy import PLAIN_POLICY
+from quarantine_kubernetes.policy_kind import PolicyKind, Target
 
-POLICIES: Final = "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
-POLICY: Final = f"{POLICIES}/{{name}}"
-KIND: Final = "networkpolicies.networking.k8s.io"
-PERMISSIONS: Final = tuple(f"{verb} {KIND}" for verb in ("get", "list", "create", "update", "delete"))
+VERBS: Final = ("get", "create", "update", "delete")
+"""What is done to a policy of ours in its life."""
 
 
-def own(cloud: KubernetesCloud, resource: Resource, uid: str) -> tuple[Mapping[str, Any] | None, Policy | None]:
-    """What stands under the name of our policy for a pod, and whose and what it is."""
+def own(cloud: KubernetesCloud, kind: PolicyKind, namespace: str, uid: str) -> Mapping[str, Any] | None:
+    """What stands under the name of our policy for a pod."""
+    where = {"namespace": namespace, "name": kind.object_name(uid)}
     try:
-        found = cloud.read(f"get {KIND}", f"get {POLICY}", namespace=resource.area, name=policy_name(uid))
+        return dict(cloud.read(f"get {kind.resource}", f"get {kind.object}", **where))
     except Gone:
-        return None, None
-    return dict(found), standing(found, uid)
+        return None
 
 
-def others(
-    cloud: KubernetesCloud, resource: Resource, uid: str, own: Policy | None, latest: bool
-) -> list[Mapping[str, Any]]:
-    """All policies of the namespace but ours.
+def others(cloud: KubernetesCloud, namespace: str, uid: str, latest: bool) -> list[Mapping[str, Any]]:
+    """All network policies of the namespace but ours, and but what has its name: that one is judged by itself.
 
     The latest list waits, some 95 ms, until the API server's cache has caught up with all writes of the cluster
     (KEP-2340, "Consistent reads from cache"). A pod in quarantine is judged by that one. To plan and to begin, the
     cache as it is will do: what it misses is seen when the quarantine is verified.
     """
     query = {} if latest else {"resourceVersion": "0"}
-    found = cloud.read(f"list {KIND}", f"get {POLICIES}", namespace=resource.area, query=query)
-    return [item for item in found["items"] if item["metadata"]["name"] != policy_name(uid) or own is Policy.FOREIGN]
+    kind = PLAIN_POLICY
+    found = cloud.read(f"list {kind.resource}", f"get {kind.collection}", namespace=namespace, query=query)
+    return [item for item in found["items"] if item["metadata"]["name"] != kind.object_name(uid)]
 
 
-def put(cloud: KubernetesCloud, resource: Resource, now: PodIsolation) -> None:
+def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, exempt: Exemption) -> None:
     """Our policy as it must be, made or made good. Raises Conflict where another has taken its name."""
-    policy = deny_all_policy(now.uid, cloud.mark)
-    if now.policy is not None:
-        _must_be_ours(cloud, now)
-        policy["metadata"]["uid"] = now.policy_uid
-        where = {"namespace": resource.area, "name": policy_name(now.uid)}
+    target = Target(resource.area, now.uid)
+    policy = policy_object(kind, target, exempt, cloud.mark)
+    origin = now.origins.get(kind.name)
+    if origin is not None:
+        _must_be_ours(cloud.mark, kind, now.uid, origin)
+        policy["metadata"] |= {"uid": origin.uid, "resourceVersion": origin.version}
+        where = {"namespace": resource.area, "name": kind.object_name(now.uid)}
         try:
-            cloud.change(f"update {KIND}", f"put {POLICY}", **where, body=policy)
+            cloud.change(f"update {kind.resource}", f"put {kind.object}", **where, body=policy)
         except Gone as error:  # the policy, not the pod
             raise Conflict(str(error)) from error
         return
     try:
-        cloud.change(f"create {KIND}", f"post {POLICIES}", namespace=resource.area, body=policy)
+        cloud.change(f"create {kind.resource}", f"post {kind.collection}", namespace=resource.area, body=policy)
     except Conflict:
         # It is there already if something on the way sent it twice. Is it what we want?
-        if own(cloud, resource, now.uid)[1] is not Policy.QUARANTINE:
+        found = own(cloud, kind, resource.area, now.uid)
+        if found is None or standing(found, kind.says(target, exempt)) is not Policy.QUARANTINE:
             raise
+    except Gone as error:  # the API, not the pod
+        raise Conflict(f"the cluster does not serve {kind.group} any more: {error}") from error
 
 
-def delete(cloud: KubernetesCloud, resource: Resource, now: PodIsolation) -> None:
+def delete(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation) -> None:
     """Our policy goes, and no other that may have its name by now."""
-    _must_be_ours(cloud, now)
-    where = {"namespace": resource.area, "name": policy_name(now.uid)}
+    origin = now.origins[kind.name]
+    _must_be_ours(cloud.mark, kind, now.uid, origin)
+    where = {"namespace": resource.area, "name": kind.object_name(now.uid)}
+    body = {"preconditions": {"uid": origin.uid}}
     try:
-        cloud.change(f"delete {KIND}", f"delete {POLICY}", **where, body={"preconditions": {"uid": now.policy_uid}})
+        cloud.change(f"delete {kind.resource}", f"delete {kind.object}", **where, body=body)
     except Gone:
         return  # already gone is what was wanted
 
 
-def _must_be_ours(cloud: KubernetesCloud, now: PodIsolation) -> None:
-    if now.policy_of != cloud.mark.installation:
-        made_by = f"installation {now.policy_of!r}" if now.policy_of else "somebody else"
-        raise Conflict(f"network policy {policy_name(now.uid)!r} was made by {made_by}: ask there, or delete it")
+def _must_be_ours(mark: Mark, kind: PolicyKind, uid: str, origin: Origin) -> None:
+    if origin.installation != mark.installation:
+        made_by = f"installation {origin.installation!r}" if origin.installation else "somebody else"
+        raise Conflict(f"{kind.kind} {kind.object_name(uid)!r} was made by {made_by}: ask there, or delete it")

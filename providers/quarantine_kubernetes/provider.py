@@ -46,6 +46,11 @@ class Cluster(BaseModel):
     """Connect as the service account of the pod that this program runs in."""
     uid: str | None = None
     """The uid of the cluster's kube-system namespace. With it, no other cluster is ever touched under this name."""
+    agents: tuple[str, ...] = ("kube-system", "calico-system")
+    """The namespaces in which the network plug-in's agents run. Elsewhere nobody is believed to be one."""
+    enforced_by: str | None = None
+    """The plug-in that enforces network policies without an agent that can be seen on each node, such as k3s. It is
+    believed, not checked."""
 
 
 class KubernetesSettings(BaseModel):
@@ -93,7 +98,9 @@ class Kubernetes(Provider):
             raise Unreachable(f"cluster {name!r} is not configured: add it to `clusters` of provider 'kubernetes'")
         if name not in self._clouds:
             session = in_cluster() if cluster.in_cluster else from_kubeconfig(cluster.kubeconfig, cluster.context)
-            self._clouds[name] = KubernetesCloud(name, session)
+            cloud = KubernetesCloud(name, session)
+            cloud.agents, cloud.enforced_by = cluster.agents, cluster.enforced_by
+            self._clouds[name] = cloud
         return self._clouds[name]
 
     def identity(self, cloud: KubernetesCloud) -> Identity:
@@ -173,13 +180,14 @@ def _principal(cloud: KubernetesCloud) -> str:
 
 def _may(cloud: KubernetesCloud, permission: str) -> bool:
     verb, _, kind = permission.partition(" ")
-    kind, _, group = kind.partition(".")
-    resource, _, subresource = kind.partition("/")
-    asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
-    body = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": asked},
-    }
+    asked: dict[str, dict[str, str]]
+    if kind.startswith("/"):
+        asked = {"nonResourceAttributes": {"verb": verb, "path": kind}}
+    else:
+        kind, _, group = kind.partition(".")
+        resource, _, subresource = kind.partition("/")
+        what = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        asked = {"resourceAttributes": what}
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": asked}
     review = cloud.read("create selfsubjectaccessreviews.authorization.k8s.io", MAY_I, body=body)
     return bool(review["status"]["allowed"])

@@ -17,6 +17,8 @@ def rules(permissions: Iterable[str]) -> list[dict[str, Any]]:
     made = []
     for permission in permissions:
         verb, _, kind = permission.partition(" ")
+        if kind.startswith("/"):
+            continue  # everybody has it, by `system:discovery`
         resource, _, group = kind.partition(".")
         made.append({"apiGroups": [group], "resources": [resource], "verbs": [verb]})
     return made

@@ -54,6 +54,10 @@ class TestIsolatePod(CrashContract):
         return fresh
 
 
+class TestQuarantinePod(TestIsolatePod):
+    playbook = shipped() / "kubernetes" / "quarantine-pod.yaml"
+
+
 class TestDeletePod(CrashContract):
     """With the kubelet that ends the containers when time has come."""
 

@@ -130,8 +130,8 @@ def test_the_doctor_says_when_it_is_another_cluster(made: Made) -> None:
 
 STEPS = (*Kubernetes.actions, *Kubernetes.captures)
 GROUPS = [permission for group in Kubernetes.groups.values() for permission in group.permissions]
-EVERYBODY = {"create selfsubjectreviews.authentication.k8s.io"}
-"""What system:basic-user gives to everybody who is authenticated (kubernetes.io, RBAC, API discovery roles)."""
+EVERYBODY = {"create selfsubjectreviews.authentication.k8s.io", "get /apis"}
+"""What system:basic-user and system:discovery give to everybody (kubernetes.io, RBAC, discovery roles)."""
 NEEDED = sorted({*GROUPS, *(permission for step in STEPS for permission in step().permissions())} - EVERYBODY)
 
 

@@ -1,6 +1,7 @@
 """A real Kubernetes control plane on loopback ports: etcd, kube-apiserver and kube-controller-manager.
 
-There is no kubelet and no scheduler, and nothing enforces network policies: see `KubeApi` for pods.
+There is no kubelet and no scheduler. Nothing enforces network policies, though an agent on node-1 looks as if it did:
+see `KubeApi` for pods, `Enforcer` for packets.
 `python -m tests.testbed.controlplane build` builds the binary, so that no test has to wait for it.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, Self
 from tests.testbed.certificates import write_server_certificate, write_signing_keys
 from tests.testbed.gobinary import GoBinary
 from tests.testbed.kubeapi import ApiError, KubeApi
+from tests.testbed.poll import until
 from tests.testbed.process import Process, free_port
 
 _VERSION = "k8s.io/component-base/version"
@@ -28,6 +30,7 @@ BINARY = GoBinary(
     ),
 )
 
+AGENT = "calico-node"  # the network plug-in that a look at node-1 finds, where no `Enforcer` is
 ADMIN = "admin"
 SERVICE = "quarantine"  # has no rights until a test binds a role to it
 _CONTROLLERS = "system:kube-controller-manager"
@@ -193,6 +196,8 @@ class ControlPlane(KubeApi):
             "--use-service-account-credentials=true",
             f"--controllers={','.join(_CONTROLLER_NAMES)}",
         ).wait_ready(lambda: self.exists("/api/v1/namespaces/default/serviceaccounts/default"), seconds=60)
+        until(lambda: self.exists("/api/v1/namespaces/kube-system/serviceaccounts/default"), seconds=60)
+        self.make_agent(AGENT)
 
     def _run_component(self, binary: Path, name: str, *flags: str) -> Process:
         process = Process([binary, name, *flags], self._home / f"{name}.log")

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.testbed.controlplane import AGENT
 from tests.testbed.kubeapi import KubeApi, Object, pod_path
 from tests.testbed.network import TRACKED
 from tests.testbed.node import Node
@@ -45,6 +46,7 @@ class Enforcer:
         self._thread: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
+        self._api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{AGENT}")  # who only looks as if he did
         self._node.serve(NAMESPACE)
         self._api.create(DAEMON_SETS, _daemon_set())
         (self._pod,) = until(self._pods)
@@ -58,6 +60,7 @@ class Enforcer:
         self.stop()
         self._api.delete(f"{DAEMON_SETS}/{NAME}")
         self._api.delete(pod_path(self._pod))
+        self._api.make_agent(AGENT)
 
     def start(self) -> None:
         """What the API server has by now is enforced when this returns."""

@@ -98,6 +98,12 @@ class KubeApi:
         }
         return self._run(self.create(f"/api/v1/namespaces/{namespace}/pods", pod))
 
+    def make_agent(self, plug_in: str, namespace: str = "kube-system", image: str = "example.test/agent:1") -> Object:
+        """A pod that looks like the ready agent of a network plug-in on node-1. It enforces nothing."""
+        container = {"name": "agent", "image": image}
+        labels = {"k8s-app": plug_in}
+        return self.make_pod(namespace, plug_in, labels, hostNetwork=True, containers=[container])
+
     def play_kubelet(self, namespace: str) -> list[Object]:
         """Runs the pods that have no address yet, removes those being deleted; returns those that run now."""
         running = []
