@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from quarantine.case import Status
-from quarantine_kubernetes.isolation import ISOLATED
+from quarantine_kubernetes.policy_kind import ISOLATED
 from tests.acceptance.product import TOKEN, Product, falco
 from tests.testbed.controlplane import ADMIN, ControlPlane
 from tests.testbed.poll import until

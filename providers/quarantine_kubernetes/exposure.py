@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from quarantine.action import Caveat, Fact, Proof, Refusal, State, Token
 from quarantine_kubernetes.gitops import keeper_of
-from quarantine_kubernetes.isolation import DOMAIN
+from quarantine_kubernetes.policy_kind import DOMAIN
 
 UNEXPOSED: Final = f"{DOMAIN}/unexposed"
 """The label that no pod has. The selector asks for it besides: with no selector at all, the endpoints that a Service
