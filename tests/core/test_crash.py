@@ -46,6 +46,8 @@ def world_of(bench: Bench) -> tuple[list[Machine], int]:
 
 
 class TestEveryPlaybookOfTheFakePlatform(CrashContract):
+    pairs, most_pairs = 12, 1000
+
     @pytest.fixture(params=PLAYBOOKS)
     def lives(
         self, request: pytest.FixtureRequest, folder: Path, record_property: Callable[[str, object], None]

@@ -134,15 +134,20 @@ def test_a_lost_request_that_is_taken_for_done(memory: Path, monkeypatch: pytest
         lives.harmed(loss=lives.losses()[0])
 
 
-def test_a_look_that_changes_something(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [({}, r"I-2: machine\.patch_labels carries no mark"), ({"seen": "yes"}, "a dry run has changed something")],
+    ids=["nothing", "something"],
+)
+def test_a_look_that_writes(label: dict[str, str], found: str, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = MachineIsolate.observe
 
     def observe(self: Any, cloud: Any, resource: Any) -> Any:
-        cloud.invoke("machine.patch_labels", {"id": "web", "labels": {}})
+        cloud.invoke("machine.patch_labels", {"id": "web", "labels": label})
         return original(self, cloud, resource)
 
     monkeypatch.setattr(MachineIsolate, "observe", observe)
-    with pytest.raises(Violated, match=r"I-2: machine\.patch_labels carries no mark"):
+    with pytest.raises(AssertionError, match=found):
         Lives("isolate", scene, memory)
 
 
