@@ -235,8 +235,15 @@ class TestCordonNode(OfObjects):
 
 
 class TestContainEscape(OfObjects):
+    """Each life on a node of its own, where no agent runs: the cluster is one whose plug-in needs none there."""
+
     playbook = shipped() / "kubernetes" / "contain-escape.yaml"
     pairs = 3
+
+    @pytest.fixture
+    def kubernetes(self, control_plane: ControlPlane) -> Kubernetes:
+        cluster = Cluster(kubeconfig=control_plane.kubeconfig(ADMIN), enforced_by="k3s")
+        return Kubernetes(KubernetesSettings(clusters={CLUSTER: cluster}))
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
         make_node(namespace, written, name)
