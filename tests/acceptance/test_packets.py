@@ -197,6 +197,25 @@ def test_a_connection_that_was_open_goes_on_as_the_case_says_until_a_person_has_
         connection.close()
 
 
+def test_where_nobody_enforces_it_is_not_reported_isolated(
+    product: Product, space: Space, enforcer: Enforcer, alert: Callable[[Object], str]
+) -> None:
+    pod, client = space.create("web-1", {"app": "web"}), space.host("client")
+    web = space.node.host(pod)
+    enforcer.stop()
+    case = alert(pod)
+    halted = product.wait(case, Status.NEEDS_HUMAN)
+    assert halted.reason is Reason.UNVERIFIED
+    assert "kube-system/kube-router" in str(halted.sentence) and "is not ready" in str(halted.sentence)
+    assert space.policy_names(), "what could be done was done"
+    assert opened(web, client), "and it is open"
+
+    enforcer.start()
+    until(lambda: closed(web, client))
+    product.say("case", "retry", case, "--no-wait")
+    isolated(product, case)
+
+
 def test_a_pod_on_its_node_s_network_is_refused_with_what_would_work(
     product: Product, space: Space, enforcer: Enforcer, alert: Callable[[Object], str], control_plane: ControlPlane
 ) -> None:
