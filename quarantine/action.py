@@ -17,8 +17,9 @@ from importlib import import_module
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import Field as PydanticField
 
-from quarantine.errors import Missing
+from quarantine.errors import Missing, Unsupported
 from quarantine.model import Finding, Resource, Standing, Value
 from quarantine.state import GONE, Absence, Difference, Fact, Proof, State, Token, between, reached, three_way
 
@@ -40,6 +41,7 @@ __all__ = [
     "Identity",
     "Leftover",
     "Mark",
+    "Needs",
     "OneWay",
     "Parser",
     "Poll",
@@ -380,6 +382,19 @@ class Leftover:
     playbook: str
 
 
+class Needs(Value):
+    """What is to be granted at a provider, where, and to whom."""
+
+    permissions: dict[str, tuple[str, ...]]
+    """Each permission, with what needs it: the names of playbooks and schedules."""
+    kinds: dict[str, tuple[str, ...]] = PydanticField(default_factory=dict)
+    """Each kind of resource that is looked up, with what needs it."""
+    namespaces: tuple[str, ...] = ()
+    """Only in these. Everywhere if there are none."""
+    principal: str = ""
+    """Who gets it, as the provider names one. Empty for what we are usually called there."""
+
+
 class Provider(ABC):
     """The adapter for one platform. Made from its part of the configuration; connects lazily."""
 
@@ -414,6 +429,13 @@ class Provider(ABC):
     @abstractmethod
     def resolve(self, cloud: Any, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
         """The resource as the provider knows it now, with its uid, and its tags or labels. Raises Gone."""
+
+    def permissions_document(self, needs: Needs) -> str:
+        """What the platform's own tool takes to grant this and nothing else. Raises Unsupported, Misused."""
+        raise Unsupported(
+            f"provider '{self.name}' cannot write this for its platform's tools yet: take the list of permissions"
+            " that `quarantine playbook show NAME` prints"
+        )
 
     @abstractmethod
     def doctor(self) -> Iterable[Check]:

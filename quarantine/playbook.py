@@ -70,6 +70,14 @@ class Playbook(Value):
         """Of everything that the playbook says, not of its comments and layout."""
         return digest(self.model_dump(mode="json"))
 
+    def permissions(self, registry: Registry) -> list[str]:
+        """What its steps need, each once."""
+        needed: set[str] = set()
+        for step in self.steps:
+            doing = registry.build(step.action, step.settings)
+            needed.update(registry.permissions(doing, self.match.resource, step.relation))
+        return sorted(needed)
+
 
 @dataclass(frozen=True)
 class Shelf:

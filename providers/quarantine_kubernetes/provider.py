@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarantine.action import Action, Capture, Check, Grouping, Identity, Parser, Provider, Relation, Verdict
+from quarantine.action import Action, Capture, Check, Grouping, Identity, Needs, Parser, Provider, Relation, Verdict
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
-from quarantine_kubernetes import objects, pod_group
+from quarantine_kubernetes import objects, pod_group, rbac
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
 from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
@@ -120,6 +120,10 @@ class Kubernetes(Provider):
         found = objects.get(cloud, resource)
         uid = objects.uid_of(found, resource)
         return resource.model_copy(update={"uid": uid}), found["metadata"].get("labels") or {}
+
+    def permissions_document(self, needs: Needs) -> str:
+        """Roles and bindings."""
+        return rbac.document(needs, pinned=any(cluster.uid for cluster in self._clusters.values()))
 
     def doctor(self) -> Iterable[Check]:
         for name in self._clusters:

@@ -46,8 +46,8 @@ def show(ctx: click.Context, name: str, form: str) -> None:
     record = {
         **_record(app.shelf, playbook),
         "digest": playbook.digest,
-        "permissions": _permissions(app.registry, playbook),
-        "to_ask_again": _to_ask_again(app, playbook),
+        "permissions": playbook.permissions(app.registry),
+        "to_ask_again": to_ask_again(app, playbook),
         "playbook": playbook.model_dump(mode="json"),
     }
     one(form, record, COLUMNS, lambda: _show(app.shelf, playbook, record))
@@ -83,15 +83,7 @@ def _origin(shelf: "Shelf", playbook: "Playbook") -> str:
     return "shipped" if path.is_relative_to(shipped()) else str(path)
 
 
-def _permissions(registry: Any, playbook: "Playbook") -> list[str]:
-    needed: set[str] = set()
-    for step in playbook.steps:
-        doing = registry.build(step.action, step.settings)
-        needed.update(registry.permissions(doing, playbook.match.resource, step.relation))
-    return sorted(needed)
-
-
-def _to_ask_again(app: "App", playbook: "Playbook") -> list[str]:
+def to_ask_again(app: "App", playbook: "Playbook") -> list[str]:
     """What it takes to ask the configured sources of its findings again, before anything is done by itself."""
     only = playbook.match.source
     readers = {reader for name, reader in app.settings.readers.items() if not only or name in only}

@@ -1,0 +1,111 @@
+"""What `quarantine permissions` writes for Kubernetes, as the API server understands it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from quarantine.action import Needs
+from quarantine.errors import Unsupported
+from quarantine_kubernetes.rbac import CLUSTER_WIDE, document
+from tests.kubernetes.conftest import Namespace
+from tests.kubernetes.rbac import RBAC
+from tests.testbed.controlplane import SERVICE, ControlPlane
+from tests.testbed.kubeapi import ApiError
+from tests.testbed.poll import until
+
+ISOLATE = ("permissions", "--provider", "kubernetes", "--playbook", "isolate-pod")
+
+
+def apply(api: ControlPlane, objects: list[dict[str, Any]]) -> None:
+    """As `kubectl apply` would."""
+    for thing in objects:
+        namespace = thing["metadata"].get("namespace")
+        base = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
+        api.create(f"{base}/{thing['kind'].lower()}s", thing)
+
+
+def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "config.yaml").write_text("installation: tests\n")
+    command = [sys.executable, "-m", "quarantine.cli", *words, "--config", str(folder / "config.yaml")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
+    tmp_path: Path, namespace: Namespace, control_plane: ControlPlane
+) -> None:
+    done = ask(tmp_path, *ISOLATE, "--namespace", namespace.name, "--principal", f"user:{SERVICE}")
+    assert done.returncode == 0, done.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert [thing["kind"] for thing in objects] == ["Role", "RoleBinding"] * 2
+    apply(control_plane, objects)
+    ours = control_plane.as_user(SERVICE)
+
+    def may(method: str, path: str, body: object = None) -> bool:
+        try:
+            ours.request(
+                method, path, body, "application/merge-patch+json" if method == "PATCH" else "application/json"
+            )
+        except ApiError as error:
+            if error.status == 403:
+                return False
+            raise
+        return True
+
+    pod = namespace.pod("web-1")
+    until(lambda: may("GET", namespace.pod_path("web-1")))
+    assert may("PATCH", namespace.pod_path("web-1"), {"metadata": {"uid": pod.uid, "labels": {"a": "b"}}})
+    assert may("GET", namespace.policies)
+    assert not may("GET", "/api/v1/namespaces/default/pods")
+    assert not may("GET", f"/api/v1/namespaces/{namespace.name}/secrets")
+    assert not may("DELETE", namespace.pod_path("web-1"))
+
+
+def test_the_reader_changes_nothing() -> None:
+    needs = Needs(permissions=dict.fromkeys(("get pods", "list pods", "patch pods", "create pods/eviction"), ("p",)))
+    roles = [thing for thing in yaml.safe_load_all(document(needs, pinned=False)) if "rules" in thing]
+    verbs = {role["metadata"]["name"]: {verb for rule in role["rules"] for verb in rule["verbs"]} for role in roles}
+    assert verbs == {"cloud-quarantine-reader": {"get", "list"}, "cloud-quarantine-actor": {"create", "patch"}}
+    assert [rule["resources"] for rule in roles[1]["rules"]] == [["pods/eviction"], ["pods"]]
+
+
+def test_what_is_in_no_namespace_needs_a_cluster_role() -> None:
+    needs = Needs(permissions={"get nodes": ("p",), "get pods": ("p",)}, namespaces=("shop", "till"))
+    found = list(yaml.safe_load_all(document(needs, pinned=True)))
+    roles = [(thing["kind"], thing["metadata"].get("namespace")) for thing in found if "rules" in thing]
+    assert roles == [("ClusterRole", None), ("Role", "shop"), ("Role", "till")]
+    assert {
+        "apiGroups": [""],
+        "resources": ["namespaces"],
+        "resourceNames": ["kube-system"],
+        "verbs": ["get"],
+    } in found[0]["rules"], "the pin reads one namespace and no other"
+
+
+def test_what_is_said_to_be_in_no_namespace_is_in_none(control_plane: ControlPlane) -> None:
+    """Asked at the API server's own discovery, for the groups that it has."""
+    groups = {group["name"]: group["preferredVersion"]["version"] for group in control_plane.get("/apis")["groups"]}
+    known = {}
+    for path, group in [("/api/v1", ""), *((f"/apis/{name}/{version}", name) for name, version in groups.items())]:
+        for resource in control_plane.get(path)["resources"]:
+            known[f"{resource['name']}.{group}".rstrip(".")] = resource["namespaced"]
+    checked = [name for name in CLUSTER_WIDE if name in known]
+    assert len(checked) >= 5
+    assert not [name for name in checked if known[name]]
+
+
+@pytest.mark.parametrize("principal", ["shop", "serviceaccount:shop", "user:", "serviceaccount:a/b: [x]", "robot:7"])
+def test_nobody_gets_nothing(principal: str) -> None:
+    with pytest.raises(Unsupported, match=r"serviceaccount:NAMESPACE|no name"):
+        document(Needs(permissions={}, principal=principal), pinned=False)
+
+
+def test_the_command_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    other = ask(tmp_path, *ISOLATE[:3], "--playbook", "close-public-bucket")
+    assert (other.returncode, "not of provider" in other.stderr) == (2, True)
+    aws = ask(tmp_path, "permissions", "--provider", "aws")
+    assert aws.returncode != 0
+    assert "playbook show" in aws.stderr
