@@ -163,6 +163,7 @@ def test_a_mapping_on_its_way_is_waited_for_after_the_function_was_stopped(
         )
     assert [call.operation for call in changes(aws)] == ["PutFunctionConcurrency"]
     assert setting.action.ours(now, setting.action.contained(now))
+    assert now.moving == (function.on,) and setting.action.contained(now).moving == (), "or it is never verified"
 
 
 def test_a_mapping_that_somebody_deleted_is_no_obstacle(setting: Setting, function: Function) -> None:
