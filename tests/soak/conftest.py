@@ -1,5 +1,6 @@
-"""The AWS of the acceptance tests."""
+"""The AWS of the acceptance tests, and the databases of the core's."""
 
 from tests.acceptance.conftest import aws
+from tests.core.conftest import database
 
-__all__ = ["aws"]
+__all__ = ["aws", "database"]
