@@ -9,14 +9,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from quarantine.action import Action, Check, Identity, Parser, Provider, Reread, Verdict
+from quarantine.action import Action, Check, Identity, Parser, Poll, Provider, Reread, Verdict
 from quarantine.errors import NotFound, ProviderError, QuarantineError, Unsupported
 from quarantine.model import Resource, Value
 from quarantine_azure.arm_id import segment
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.container_block_public import ContainerBlockPublic
 from quarantine_azure.findings import defender_alert
+from quarantine_azure.nsg_close_rule import NsgCloseRule
 from quarantine_azure.permissions import allowed
+from quarantine_azure.polls import POLLS
 from quarantine_azure.readers import READERS
 from quarantine_azure.rereads import REREADS
 from quarantine_azure.session import PLACES, Place, Session
@@ -114,7 +116,9 @@ class Azure(Provider):
         StorageBlockPublic,
         ContainerBlockPublic,
         StorageCredentials,
+        NsgCloseRule,
     )
+    polls: ClassVar[tuple[Poll, ...]] = POLLS
     parsers: ClassVar[Mapping[str, Parser]] = {"azure:defender-alert": defender_alert}
     rereads: ClassVar[Mapping[str, Reread]] = REREADS
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from quarantine.model import Resource
-from quarantine_azure import storage_account, virtual_machine
+from quarantine_azure import security_rule, storage_account, virtual_machine
 from quarantine_azure.cloud import AzureCloud
 
 Reader = Callable[[AzureCloud, Resource], tuple[str | None, Mapping[str, str]]]
@@ -27,8 +27,14 @@ def _container(cloud: AzureCloud, resource: Resource) -> tuple[str | None, Mappi
     return None, {}
 
 
+def _rule(cloud: AzureCloud, resource: Resource) -> tuple[str | None, Mapping[str, str]]:
+    """It has no id beside its name; the tags are its group's."""
+    return None, security_rule.get_group_of(cloud, resource).get("tags") or {}
+
+
 READERS: Final[Mapping[str, Reader]] = {
     "azure:vm": _machine,
     storage_account.KIND: _account,
     storage_account.CONTAINER_KIND: _container,
+    security_rule.KIND: _rule,
 }

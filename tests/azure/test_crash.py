@@ -10,7 +10,9 @@ from quarantine.playbook import shipped
 from quarantine.testing.crash import CrashContract, Scene, Stage
 from quarantine.testing.installation import Installation
 from tests.azure.conftest import SCOPE, lasting, make_machine, provider
+from tests.azure.test_nsg_close_rule import OFFICE, SSH, WEB
 from tests.testbed.arm import Arm
+from tests.testbed.arm_network import Body
 
 PLAYBOOKS = shipped() / "azure"
 
@@ -31,6 +33,34 @@ class TestIsolateVm(CrashContract):
             return Scene(installation, machine.resource, raw=lambda: [machine.images(), arm.groups()])
 
         return fresh
+
+
+class TestCloseOpenRule(CrashContract):
+    """Each change is an operation that goes on for a while."""
+
+    playbook = PLAYBOOKS / "close-open-rule.yaml"
+
+    @pytest.fixture
+    def scene(self, arm: Arm) -> Stage:
+        arm.polls = 1
+        azure, numbers = provider(arm.url), count(1)
+
+        def fresh(folder: Path) -> Scene:
+            name = f"web-nsg-{next(numbers)}"
+            group = arm.make_group(name, rules=[OFFICE, SSH, WEB])
+            return Scene(
+                Installation(folder, azure, [self.playbook]),
+                Resource(kind="azure:nsg-rule", id=f"{name}/allow-ssh", scope=SCOPE),
+                raw=lambda: by_name(arm.read(group)),
+            )
+
+        return fresh
+
+
+def by_name(group: Body) -> Body:
+    """The order of rules in the list says nothing: priorities do."""
+    rules = {rule["name"]: lasting(rule) for rule in group["properties"]["securityRules"]}
+    return {**lasting(group), "properties": {**group["properties"], "securityRules": rules}}
 
 
 class _Storage(CrashContract):

@@ -29,6 +29,7 @@ def test_what_each_asks_of_a_person() -> None:
         "close-public-storage": Approval.NONE,
         "close-public-container": Approval.NONE,
         "block-storage-keys": Approval.REQUIRED,
+        "close-open-rule": Approval.NONE,
     }
 
 
@@ -39,12 +40,16 @@ def test_what_our_own_polls_find_is_answered() -> None:
         for kind, type_ in [
             ("azure:storage-account", "public-storage-account"),
             ("azure:blob-container", "public-container"),
+            ("azure:nsg-rule", "open-management-port"),
+            ("azure:nsg-rule", "open-port"),
             ("azure:storage-account", "Storage.Blob_AccessInspectionAnomaly"),
         ]
     }
     assert [playbook and playbook.name for playbook in found.values()] == [
         "close-public-storage",
         "close-public-container",
+        "close-open-rule",
+        None,
         "block-storage-keys",
     ]
 

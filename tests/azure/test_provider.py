@@ -135,6 +135,7 @@ def test_the_names_of_all_it_can_do() -> None:
         "azure:storage-block-public",
         "azure:container-block-public",
         "azure:storage-credentials",
+        "azure:nsg-close-rule",
     }
     assert set(Azure.parsers) == {"azure:defender-alert"}
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.testbed import arm_storage
+from tests.testbed import arm_rules, arm_storage
 from tests.testbed.arm_bodies import account_body, container_body, machine_body, nic_body
 from tests.testbed.arm_network import Body, Refused, accept_group, accept_nic, joins
 from tests.testbed.arm_route import Route
@@ -35,7 +35,7 @@ OBJECT_ID = "b7f1f3a2-1111-4222-8333-444455556666"
 VMS = "Microsoft.Compute/virtualMachines"
 NICS = "Microsoft.Network/networkInterfaces"
 GROUPS = "Microsoft.Network/networkSecurityGroups"
-ROUTES: tuple[Route, ...] = (*arm_storage.ROUTES,)
+ROUTES: tuple[Route, ...] = (*arm_storage.ROUTES, *arm_rules.ROUTES)
 
 
 def _segment(claims: Mapping[str, Any]) -> str:
@@ -136,6 +136,8 @@ class Arm:
         self.url = self._relay.url
 
     def __enter__(self) -> Self:
+        for route in ROUTES:
+            route.load()
         self._relay.start()
         return self
 
@@ -368,7 +370,7 @@ class Arm:
         if verb == "read":
             return self.get(path)
         self._unlocked(path, request.method)
-        self._must_rest(path)
+        self.must_rest(path)
         return self._delete(request, path) if verb == "delete" else self._put(request, path, kind)
 
     def get(self, path: str) -> tuple[int, Any, dict[str, str]]:
@@ -381,7 +383,7 @@ class Arm:
             body = self._previous[path]
         if body is None:
             raise Refused(404, "ResourceNotFound", f"The Resource '{path}' was not found.")
-        return 200, self._shown(body), {"ETag": body["etag"]} if "etag" in body else {}
+        return 200, self.show(body), {"ETag": body["etag"]} if "etag" in body else {}
 
     def _put(self, request: Request, path: str, kind: str) -> tuple[int, Any, dict[str, str]]:
         before = self.resources.get(path)
@@ -406,18 +408,23 @@ class Arm:
         self.store(made)
         headers = self.begin(request, path, self.put_style, before)
         status = 202 if self.put_style is Style.LOCATION else 200 if before else 201
-        return status, None if self.put_style is Style.LOCATION else self._shown(made), headers
+        return status, None if self.put_style is Style.LOCATION else self.show(made), headers
 
     def _delete(self, request: Request, path: str) -> tuple[int, Any, dict[str, str]]:
         if path not in self.resources:
             return 204, None, {}
-        if self._shown(self.resources[path])["properties"].get("networkInterfaces"):
+        if self.show(self.resources[path])["properties"].get("networkInterfaces"):
             raise Refused(400, "InUseNetworkSecurityGroupCannotBeDeleted", "The group is in use.")
         if self.delete_style is Style.AT_ONCE:
             self._previous[path] = self.resources.pop(path)
             return 200, None, {}
         self._set_state(path, "Deleting")
         return 202, None, self.begin(request, path, self.delete_style, None, deletes=True)
+
+    def update(self, request: Request, path: str, body: Body) -> Body:
+        """What stands there is this now, and an operation begins on it."""
+        body["properties"]["provisioningState"] = "Succeeded" if self.put_style is Style.AT_ONCE else "Updating"
+        return self.store({**self.resources[path], **body})
 
     def begin(
         self, request: Request, path: str, style: Style, before: Body | None, deletes: bool = False
@@ -450,7 +457,7 @@ class Arm:
             return 202, None, wait
         if operation.status == "Failed":
             return 409, {"error": error}, {}
-        return (204, None, {}) if operation.deletes else (200, self._shown(self.resources[operation.resource]), {})
+        return (204, None, {}) if operation.deletes else (200, self.show(self.resources[operation.resource]), {})
 
     def _tick(self, operation: Operation) -> None:
         if operation.polls <= 0:
@@ -474,7 +481,7 @@ class Arm:
         was = before is not None and before["properties"].get("flushConnection")
         begun = group["properties"].get("flushConnection") and not was
         if group["type"] == GROUPS and begun:
-            for nic in self._shown(group)["properties"].get("networkInterfaces", []):
+            for nic in self.show(group)["properties"].get("networkInterfaces", []):
                 self.flows[nic["id"].lower()] = []
 
     # -- below ------------------------------------------------------------------------------------------------------
@@ -506,14 +513,14 @@ class Arm:
             if forbids and f"{path}/".startswith(f"{_scope(lock)}/"):
                 raise Refused(409, "ScopeLocked", f"The scope '{path}' is locked: '{lock['id']}'.")
 
-    def _must_rest(self, path: str) -> None:
+    def must_rest(self, path: str) -> None:
         if path in self.resources and self.resources[path]["properties"]["provisioningState"] in (
             "Updating",
             "Deleting",
         ):
             raise Refused(429, "RetryableError", "Another operation.", "RetryableErrorDueToAnotherOperation")
 
-    def _shown(self, body: Body) -> Body:
+    def show(self, body: Body) -> Body:
         """A group names the interfaces that have it."""
         shown = copy.deepcopy(body)
         if body["type"] == GROUPS:
@@ -524,6 +531,8 @@ class Arm:
             ]
             if using:
                 shown["properties"]["networkInterfaces"] = using
+            for rule in shown["properties"]["securityRules"]:
+                rule |= {"id": f"{body['id']}/securityRules/{rule['name']}", "etag": body["etag"]}
         return shown
 
     def _set_state(self, path: str, state: str) -> None:

@@ -93,7 +93,8 @@ def accept_group(body: Body, before: Body | None) -> Body:
         for one, many in (("sourceAddressPrefix", "sourceAddressPrefixes"), ("sourcePortRange", "sourcePortRanges"),
                           ("destinationAddressPrefix", "destinationAddressPrefixes"),
                           ("destinationPortRange", "destinationPortRanges")):  # fmt: skip
-            if not said.get(one) and not said.get(many):
+            groups = said.get(many.replace("AddressPrefixes", "ApplicationSecurityGroups"))
+            if not said.get(one) and not said.get(many) and not groups:
                 raise Refused(400, "SecurityRuleParameterNotSpecified", f"A rule needs {one} or {many}.")
         if (said["direction"], said["priority"]) in taken:
             raise Refused(400, "SecurityRuleConflict", "Two rules have the same priority and direction.")

@@ -35,6 +35,12 @@ class Route:
     unknown_to_sdk: frozenset[str] = frozenset()
     """Fields of real answers that the SDK's model does not have."""
 
+    def load(self) -> None:
+        """The SDK's models, before a request has to wait for the import of a large package."""
+        for model in (self.answered, self.sent):
+            if model is not None:
+                unknown(model, {})
+
     def check_sent(self, body: Any) -> None:
         """Raises Refused for what the real one refuses."""
         if self.sent is None:
