@@ -160,7 +160,7 @@ def seen(
         group_of=installation_of(group) if group is not None else None,
         flushing=group is not None and group["properties"].get("flushConnection") is True,
         scale_set=(properties.get("virtualMachineScaleSet") or {}).get("id", ""),
-        cluster_node=_cluster_node(vm),
+        cluster_node=cluster_node(vm),
         public=tuple(sorted(id_ for id_, nic in by_id.items() if _public(nic))),
         identity=bool((vm.get("identity") or {}).get("type", "None") != "None"),
         etags={id_: str(thing.get("etag", "")) for id_, thing in everything.items()},
@@ -215,7 +215,7 @@ def _public(nic: Mapping[str, Any]) -> bool:
     return any(each["properties"].get("publicIPAddress") for each in nic["properties"].get("ipConfigurations") or [])
 
 
-def _cluster_node(vm: Mapping[str, Any]) -> bool:
+def cluster_node(vm: Mapping[str, Any]) -> bool:
     """AKS tags its nodes and keeps them in a group of its own, MC_<group>_<cluster>_<region> unless named otherwise."""
     group = vm["id"].lower().partition("/resourcegroups/")[2].partition("/")[0]
     return group.startswith("mc_") or any(tag.lower().startswith("aks-managed-") for tag in vm.get("tags") or {})

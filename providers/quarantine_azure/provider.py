@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from quarantine.action import Action, Check, Identity, Parser, Poll, Provider, Reread, Verdict
+from quarantine.action import Action, Capture, Check, Identity, Parser, Poll, Provider, Reread, Verdict
 from quarantine.errors import NotFound, ProviderError, QuarantineError, Unsupported
 from quarantine.model import Resource, Value
 from quarantine_azure.arm_id import segment
@@ -24,7 +24,9 @@ from quarantine_azure.rereads import REREADS
 from quarantine_azure.session import PLACES, Place, Session
 from quarantine_azure.storage_block_public import StorageBlockPublic
 from quarantine_azure.storage_credentials import StorageCredentials
+from quarantine_azure.vm_capture import VmCapture
 from quarantine_azure.vm_isolate import VmIsolate
+from quarantine_azure.vm_stop import VmStop
 
 PERMISSION: Final = "Microsoft.Authorization/permissions"
 
@@ -117,7 +119,9 @@ class Azure(Provider):
         ContainerBlockPublic,
         StorageCredentials,
         NsgCloseRule,
+        VmStop,
     )
+    captures: ClassVar[tuple[type[Capture[Any]], ...]] = (VmCapture,)
     polls: ClassVar[tuple[Poll, ...]] = POLLS
     parsers: ClassVar[Mapping[str, Parser]] = {"azure:defender-alert": defender_alert}
     rereads: ClassVar[Mapping[str, Reread]] = REREADS

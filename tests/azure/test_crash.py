@@ -11,7 +11,7 @@ from quarantine.testing.crash import CrashContract, Scene, Stage
 from quarantine.testing.installation import Installation
 from tests.azure.conftest import SCOPE, lasting, make_machine, provider
 from tests.azure.test_nsg_close_rule import OFFICE, SSH, WEB
-from tests.testbed.arm import Arm
+from tests.testbed.arm import VMS, Arm
 from tests.testbed.arm_network import Body
 
 PLAYBOOKS = shipped() / "azure"
@@ -31,6 +31,25 @@ class TestIsolateVm(CrashContract):
             machine = make_machine(arm, f"Web-{next(numbers)}")
             installation = Installation(folder, azure, [self.playbook])
             return Scene(installation, machine.resource, raw=lambda: [machine.images(), arm.groups()])
+
+        return fresh
+
+
+class TestStopVm(CrashContract):
+    """It cannot be undone: lives are compared by whether the machine is off."""
+
+    playbook = PLAYBOOKS / "stop-vm.yaml"
+
+    @pytest.fixture
+    def scene(self, arm: Arm) -> Stage:
+        arm.polls = 1
+        azure, numbers = provider(arm.url), count(1)
+
+        def fresh(folder: Path) -> Scene:
+            machine = make_machine(arm, f"Web-{next(numbers)}")
+            id_ = machine.group.partition("/providers/")[0] + f"/providers/{VMS}/{machine.resource.id}"
+            installation = Installation(folder, azure, [self.playbook])
+            return Scene(installation, machine.resource, raw=lambda: arm.power.get(id_.lower(), "running"))
 
         return fresh
 

@@ -30,6 +30,7 @@ def test_what_each_asks_of_a_person() -> None:
         "close-public-container": Approval.NONE,
         "block-storage-keys": Approval.REQUIRED,
         "close-open-rule": Approval.NONE,
+        "stop-vm": Approval.REQUIRED,
     }
 
 

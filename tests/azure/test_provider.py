@@ -136,6 +136,7 @@ def test_the_names_of_all_it_can_do() -> None:
         "azure:container-block-public",
         "azure:storage-credentials",
         "azure:nsg-close-rule",
+        "azure:vm-stop",
     }
     assert set(Azure.parsers) == {"azure:defender-alert"}
 

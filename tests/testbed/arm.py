@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.testbed import arm_rules, arm_storage
+from tests.testbed import arm_power, arm_rules, arm_storage
 from tests.testbed.arm_bodies import account_body, container_body, machine_body, nic_body
 from tests.testbed.arm_network import Body, Refused, accept_group, accept_nic, joins
 from tests.testbed.arm_route import Route
@@ -35,7 +35,7 @@ OBJECT_ID = "b7f1f3a2-1111-4222-8333-444455556666"
 VMS = "Microsoft.Compute/virtualMachines"
 NICS = "Microsoft.Network/networkInterfaces"
 GROUPS = "Microsoft.Network/networkSecurityGroups"
-ROUTES: tuple[Route, ...] = (*arm_storage.ROUTES, *arm_rules.ROUTES)
+ROUTES: tuple[Route, ...] = (*arm_storage.ROUTES, *arm_rules.ROUTES, *arm_power.ROUTES)
 
 
 def _segment(claims: Mapping[str, Any]) -> str:
@@ -120,6 +120,9 @@ class Arm:
         self.requests: list[Request] = []
         self.put_style = Style.ASYNC  # network PUTs are never 202 (azure-rest-api-specs issue 1220)
         self.delete_style = Style.BOTH
+        self.post_style = Style.BOTH
+        self.power: dict[str, tuple[str, str, str]] = {}  # by id: before, on the way, after the last change of it
+        self.power_unsaid = 0.0  # so many instance views lack the power state
         self.polls: float = 0  # how many looks an operation that begins now will outlast; inf: until `finish`
         self.flushes = True  # whether the region knows flushConnection
         self.nulls_remove = True  # whether null in a PATCH takes a property away (RFC 7396), or is passed over
@@ -293,7 +296,7 @@ class Arm:
         if not path.startswith(f"/subscriptions/{SUBSCRIPTION}"):
             raise Refused(404, "SubscriptionNotFound", "The subscription could not be found.")
         if found := re.fullmatch(r".*/(operations|operationresults)/([0-9a-f-]+)", path):
-            return self._poll(found[1], found[2])
+            return self._poll("operationresults" if "monitor" in request.query else found[1], found[2])
         if found := re.fullmatch(r"(.*)/providers/microsoft.authorization/(locks|permissions)", path):
             return self._about(request, found[1], found[2])
         if "/providers/microsoft.security/" in path:
@@ -418,7 +421,7 @@ class Arm:
         if self.delete_style is Style.AT_ONCE:
             self._previous[path] = self.resources.pop(path)
             return 200, None, {}
-        self._set_state(path, "Deleting")
+        self.set_state(path, "Deleting")
         return 202, None, self.begin(request, path, self.delete_style, None, deletes=True)
 
     def update(self, request: Request, path: str, body: Body) -> Body:
@@ -434,13 +437,16 @@ class Arm:
         id_ = str(uuid.uuid4())
         self._operations[id_] = Operation(path, deletes, self.polls, self._failure)
         self._failure = None
-        base = f"http://{request.headers['host']}/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Network/locations"
+        network = "/providers/microsoft.network/" in path
+        namespace = "Microsoft.Network" if network else "Microsoft.Compute"
+        base = f"http://{request.headers['host']}/subscriptions/{SUBSCRIPTION}/providers/{namespace}/locations"
         tail = f"{id_}?api-version={request.query['api-version']}&t=t&c=c&s=s&h=h"
         headers = {"Retry-After": "10"}
         if style in (Style.ASYNC, Style.BOTH):
             headers["Azure-AsyncOperation"] = f"{base}/{LOCATION}/operations/{tail}"
         if style in (Style.LOCATION, Style.BOTH):
-            headers["Location"] = f"{base}/{LOCATION}/operationResults/{tail}"
+            where = f"operationResults/{tail}" if network else f"operations/{tail}&monitor=true"
+            headers["Location"] = f"{base}/{LOCATION}/{where}"
         return headers
 
     def _poll(self, style: str, id_: str) -> tuple[int, Any, dict[str, str]]:
@@ -474,7 +480,7 @@ class Arm:
             before = self._previous.get(operation.resource)
             if not operation.error:
                 self._flush(before, self.resources[operation.resource])
-            self._set_state(operation.resource, operation.status)
+            self.set_state(operation.resource, operation.status)
 
     def _flush(self, before: Body | None, group: Body) -> None:
         """Rules decide about new connections; open ones are cut when a group begins to flush, and by nothing else."""
@@ -535,7 +541,7 @@ class Arm:
                 rule |= {"id": f"{body['id']}/securityRules/{rule['name']}", "etag": body["etag"]}
         return shown
 
-    def _set_state(self, path: str, state: str) -> None:
+    def set_state(self, path: str, state: str) -> None:
         body = copy.deepcopy(self.resources[path])
         body["properties"]["provisioningState"] = state
         self.store(body, keep_previous=True)
