@@ -538,7 +538,7 @@ class Arm:
             if using:
                 shown["properties"]["networkInterfaces"] = using
             for rule in shown["properties"]["securityRules"]:
-                rule |= {"id": f"{body['id']}/securityRules/{rule['name']}", "etag": body.get("etag")}  # none before it is stored
+                rule |= {"id": f"{body['id']}/securityRules/{rule['name']}", "etag": body.get("etag")}
         return shown
 
     def set_state(self, path: str, state: str) -> None:
