@@ -77,21 +77,25 @@ def means_of(policies: Mapping[str, Policy]) -> Means | None:
 
 
 def policy_object(kind: PolicyKind, target: Target, exempt: Exemption, mark: Mark) -> dict[str, Any]:
-    return {
-        "apiVersion": kind.group,
-        "kind": kind.kind,
-        "metadata": {
-            "name": kind.object_name(target.uid),
-            "labels": {"app.kubernetes.io/managed-by": "cloud-quarantine"},
-            "annotations": {
-                INSTALLATION: mark.installation,
-                f"{DOMAIN}/case": mark.case,
-                f"{DOMAIN}/step": str(mark.step),
-                f"{DOMAIN}/key": mark.key,
-            },
+    """The object as we write it. Within the pod's namespace it goes with the pod: the garbage collector sees to that.
+
+    An owner without a namespace, or of another one, is not allowed, so what has none stays until the release
+    (Kubernetes, "Garbage Collection": owner references across namespaces are disallowed by design).
+    """
+    metadata: dict[str, Any] = {
+        "name": kind.object_name(target.uid),
+        "labels": {"app.kubernetes.io/managed-by": "cloud-quarantine"},
+        "annotations": {
+            INSTALLATION: mark.installation,
+            f"{DOMAIN}/case": mark.case,
+            f"{DOMAIN}/step": str(mark.step),
+            f"{DOMAIN}/key": mark.key,
         },
-        "spec": kind.says(target, exempt),
     }
+    if kind.namespaced:
+        pod = {"apiVersion": "v1", "kind": "Pod", "name": target.name, "uid": target.uid}
+        metadata["ownerReferences"] = [pod]
+    return {"apiVersion": kind.group, "kind": kind.kind, "metadata": metadata, "spec": kind.says(target, exempt)}
 
 
 def origin_of(policy: Mapping[str, Any]) -> Origin:

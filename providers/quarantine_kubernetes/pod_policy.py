@@ -40,7 +40,7 @@ def others(cloud: KubernetesCloud, namespace: str, uid: str, latest: bool) -> li
 
 def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, exempt: Exemption) -> None:
     """Our policy as it must be, made or made good. Raises Conflict where another has taken its name."""
-    target = Target(resource.area, now.uid)
+    target = Target(resource.area, resource.id, now.uid)
     policy = policy_object(kind, target, exempt, cloud.mark)
     origin = now.origins.get(kind.name)
     if origin is not None:

@@ -20,6 +20,7 @@ class Target:
     """The pod that a policy is for."""
 
     namespace: str
+    name: str
     uid: str
 
 

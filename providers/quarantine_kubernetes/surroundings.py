@@ -55,7 +55,7 @@ class Look:
 
     def state(self, means: tuple[Means, ...], exempt: Exemption) -> PodIsolation:
         found = self._own(means)
-        target = Target(self.resource.area, self.uid)
+        target = Target(self.resource.area, self.resource.id, self.uid)
         policies = {kind.name: standing(policy, kind.says(target, exempt)) for kind, policy in found}
         stands = means_of(policies)
         around, others = self.around((stands,) if stands else means)

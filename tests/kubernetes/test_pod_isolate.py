@@ -329,6 +329,18 @@ def test_a_release_leaves_nothing_of_ours_behind(namespace: Namespace, isolate: 
     assert namespace.policy_names() == []
 
 
+def test_a_policy_goes_with_the_pod_that_it_is_for(
+    namespace: Namespace, isolate: Callable[[Resource], Setting]
+) -> None:
+    """Deleted by a person or by a playbook: nobody is left to release it, and nothing of ours may stay."""
+    gone, stays = isolate(namespace.pod("web-1")), isolate(namespace.pod("web-2"))
+    for setting in (gone, stays):
+        setting.apply(setting.target(setting.observe()))
+    namespace.api.delete(namespace.pod_path("web-1"))
+    until(lambda: len(namespace.policy_names()) == 1, seconds=60)
+    assert reached(stays.observe(), stays.target(stays.observe())), "that of a pod which is there stays"
+
+
 def test_a_release_overwrites_nobodys_change(namespace: Namespace, isolate: Callable[[Resource], Setting]) -> None:
     setting = isolate(namespace.pod("web-1", LABELS))
     before = contain(setting)
