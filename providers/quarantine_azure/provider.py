@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from quarantine.action import Action, Capture, Check, Identity, Parser, Poll, Provider, Reread, Verdict
+from quarantine.action import Action, Capture, Check, Identity, Needs, Parser, Poll, Provider, Reread, Verdict
 from quarantine.errors import NotFound, ProviderError, QuarantineError, Unsupported
 from quarantine.model import Resource, Value
+from quarantine_azure import role
 from quarantine_azure.arm_id import segment
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.container_block_public import ContainerBlockPublic
@@ -160,6 +161,10 @@ class Azure(Provider):
         uid, tags = READERS[resource.kind](cloud, resource)
         names = {"id": resource.id.lower(), "scope": resource.scope.lower(), "uid": uid}
         return resource.model_copy(update=names), tags
+
+    def permissions_document(self, needs: Needs) -> str:
+        """A custom role."""
+        return role.document(needs, self.scopes())
 
     def doctor(self) -> Iterator[Check]:
         if not self._settings.subscriptions:

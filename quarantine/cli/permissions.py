@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("permissions")
-@click.option("--provider", required=True, metavar="NAME", help="The platform: kubernetes.")
+@click.option("--provider", required=True, metavar="NAME", help="The platform: kubernetes, azure.")
 @click.option("--playbook", "names", multiple=True, metavar="NAME", help="Only what this one needs. May be repeated.")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Only there. May be repeated.")
 @click.option("--principal", default="", metavar="WHO", help="Who gets it; Kubernetes: serviceaccount:NAMESPACE/NAME.")

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from typing import Any
@@ -7,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from quarantine.action import Check, Verdict
-from quarantine.errors import Denied, Gone, Missing, NotFound, Unreachable, Unsupported
+from quarantine.action import Check, Needs, Verdict
+from quarantine.errors import Denied, Gone, Missing, Misused, NotFound, Unreachable, Unsupported
 from quarantine.model import Resource
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.permissions import allowed
 from quarantine_azure.provider import Azure, AzureSettings
 from quarantine_azure.session import PLACES, Session
+from quarantine_azure.storage_block_public import StorageBlockPublic
 from tests.azure.conftest import SCOPE, Machine, provider
 from tests.testbed.arm import GROUP, OBJECT_ID, SUBSCRIPTION, Arm
 from tests.testbed.process import free_port
@@ -293,6 +295,21 @@ def test_a_denied_identity_is_an_error(arm: Arm, cloud: AzureCloud) -> None:
     arm.granted = []
     with pytest.raises(Denied):
         cloud.identity()
+
+
+def test_the_role_grants_exactly_what_is_needed_in_the_configured_scopes() -> None:
+    azure = provider("http://127.0.0.1:1", subscription={"resource_groups": [GROUP]})
+    needs = Needs(permissions=dict.fromkeys(StorageBlockPublic().permissions(), ("close-public-storage",)))
+    said = json.loads(azure.permissions_document(needs))
+    assert set(said["Actions"]) == {*StorageBlockPublic().permissions(), "Microsoft.Resources/subscriptions/read"}
+    assert said["AssignableScopes"] == [f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP.lower()}"]
+    assert "close-public-storage" in said["Description"] and said["NotActions"] == []
+
+
+def test_a_role_for_no_subscription_is_not_written() -> None:
+    for azure, needs in [(Azure(AzureSettings()), {}), (provider("http://127.0.0.1:1"), {"principal": "somebody"})]:
+        with pytest.raises(Misused):
+            azure.permissions_document(Needs.model_validate({"permissions": {}, **needs}))
 
 
 # --- permissions ---------------------------------------------------------------------------------------------------
