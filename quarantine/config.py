@@ -330,6 +330,15 @@ class Settings(Value):
         return self.database_url.startswith("postgresql")
 
 
+def load_place(path: Path) -> tuple[Settings, Document]:
+    """Of the settings in `path` only where the data is, however wrong the rest of it. Raises Misconfigured."""
+    document = read(path)
+    known = document.content if isinstance(document.content, dict) else {}
+    only = Document(document.name, {name: known[name] for name in ("data", "database") if name in known}, {})
+    settings = only.parse(Settings)
+    return settings.model_copy(update={"data": path.absolute().parent / settings.data}), only
+
+
 def load(path: Path) -> tuple[Settings, Document]:
     """The settings in `path`, with relative paths taken from the folder of that file. Raises Misconfigured."""
     document = read(path)

@@ -39,6 +39,11 @@ def scoped(command: Any) -> Any:
     )(command)
 
 
+def named(command: Any) -> Any:
+    help_text = "Without any configuration: the installation in this database."
+    return click.option("--database", metavar="URL", help=help_text)(command)
+
+
 @click.group("kill")
 @options.everywhere
 def command() -> None:
@@ -48,14 +53,18 @@ def command() -> None:
 @command.command("on")
 @scoped
 @options.reasoned(required=True)
+@named
 @options.everywhere
 @click.pass_context
-def switch_on(ctx: click.Context, scope: str, reason: str) -> None:
-    """Stop: before every change the switch is asked, also in the middle of a case."""
+def switch_on(ctx: click.Context, scope: str, reason: str, database: str | None) -> None:
+    """Stop: before every change the switch is asked, also in the middle of a case.
+
+    It works with a configuration that is broken, as long as it still says where the data is.
+    """
     from quarantine.model import now
     from quarantine.people import Word
 
-    app = options.load_app(ctx)
+    app = _app(ctx, database)
     by = options.who(app)
     app.desk.must(by, Word.STOP)
     app.store.switch(scope, True, reason, by, now())
@@ -85,16 +94,51 @@ def switch_off(ctx: click.Context, scope: str) -> None:
 
 
 @command.command("status")
+@named
 @options.formatted
 @options.everywhere
 @click.pass_context
-def status(ctx: click.Context, form: str) -> None:
+def status(ctx: click.Context, form: str, database: str | None) -> None:
     """Show the kill switches that are on."""
     from quarantine.cli.output import listing
 
-    switches = options.load_app(ctx).store.switches()
+    switches = _app(ctx, database).store.switches()
     records = [{"scope": s.scope, "at": s.at.isoformat(), "by": s.by, "reason": s.reason} for s in switches]
     listing(form, records, COLUMNS, lambda: _show(switches))
+
+
+def _app(ctx: click.Context, database: str | None) -> "App":
+    """The installation, also where its configuration is broken or was not found; and never another one by mistake."""
+    from pathlib import Path
+
+    from quarantine import config
+    from quarantine.app import App
+    from quarantine.config import Settings
+    from quarantine.document import Document
+    from quarantine.errors import Misconfigured
+    from quarantine.store.sql import Store
+
+    path = options.config_path(ctx)
+    if database is not None:
+        options.quiet(ctx)
+        settings, document = Settings(database=database, data=Path()), Document("--database", {}, {})
+    else:
+        try:
+            return options.load_app(ctx)
+        except Misconfigured as broken:
+            options.tell(f"Warning: {broken}")
+            try:
+                settings, document = config.load_place(path)
+            except Misconfigured:
+                raise Misconfigured(
+                    f"{path} does not say where the data is. Say it: quarantine kill on --reason ... --database URL"
+                ) from None
+    store = Store(settings.database_url)
+    if not store.is_there():
+        raise Misconfigured(f"there is no installation in {store.place}: nothing was stopped")
+    options.tell(f"This is the installation in {store.place}.")
+    store.close()
+    return App(settings, document)
 
 
 def _show(switches: list["Switch"]) -> None:

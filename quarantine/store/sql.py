@@ -294,6 +294,22 @@ class Store:
         except SQLAlchemyError as error:
             raise Misconfigured(f"the database cannot be opened: {_plain(error)}") from error
 
+    @property
+    def place(self) -> str:
+        """The database's URL, without a password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def is_there(self) -> bool:
+        """Has somebody made our tables in it? Raises Misconfigured if it cannot be opened."""
+        try:
+            return self._sqlite_is_there() and self._revision() is not None
+        except SQLAlchemyError as error:
+            raise Misconfigured(f"the database cannot be opened: {_plain(error)}") from error
+
+    def _sqlite_is_there(self) -> bool:
+        """Asking a SQLite that is not there makes one."""
+        return not self._sqlite or Path(self._engine.url.database or "").is_file()
+
     def _revision(self) -> str | None:
         with self._engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):

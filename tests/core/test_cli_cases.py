@@ -374,6 +374,46 @@ def test_doctor_says_what_fails_and_how_to_cure_it(line: CommandLine, monkeypatc
     assert "the credentials lead to local" in well.stdout
 
 
+@pytest.mark.parametrize("addition", ["gaurds: {}", "guards: {mode: yes}", "server: {port: x}", "worker: 7"])
+def test_the_kill_switch_works_with_a_configuration_that_is_broken(line: CommandLine, addition: str) -> None:
+    """Somebody has just edited it, at three in the morning."""
+    case = line.case()
+    whole = line.config.read_text()
+    content = {key: value for key, value in yaml.safe_load(whole).items() if key != addition.partition(":")[0]}
+    line.config.write_text(yaml.safe_dump(content) + addition + "\n")
+    done = line("kill", "on", "--reason", "drill")
+    assert done.exit_code == ExitCode.DONE, done.stderr
+    assert "This is the installation in sqlite:///" in done.stderr
+    assert "drill" in line("kill", "status").stdout
+    assert line("kill", "off").exit_code == ExitCode.USAGE, "what loosens takes a configuration that can be read"
+    assert [switch.reason for switch in line.store.switches()] == ["drill"]
+    line.config.write_text(whole)
+    assert line("case", "show", case).exit_code == ExitCode.DONE
+    assert line("kill", "off").exit_code == ExitCode.DONE
+
+
+def test_the_kill_switch_works_with_a_database_alone(line: CommandLine, tmp_path: Path) -> None:
+    line.case()
+    url = line.store.url
+    line.config.write_text("guards: [")
+    refused = line("kill", "on", "--reason", "drill")
+    assert (refused.exit_code, "--database URL" in refused.stderr) == (ExitCode.USAGE, True)
+    assert line("kill", "on", "--reason", "drill", "--database", url).exit_code == ExitCode.DONE
+    assert [switch.reason for switch in line.store.switches()] == ["drill"]
+    line.config.unlink()
+    assert "drill" in line("kill", "status", "--database", url).stdout
+
+
+@pytest.mark.parametrize("name", ["nothing.db", "empty.db"])
+def test_the_kill_switch_does_not_make_an_installation_to_stop(line: CommandLine, tmp_path: Path, name: str) -> None:
+    """A typing error that stops nothing must not say that it did."""
+    (tmp_path / "empty.db").touch()
+    refused = line("kill", "on", "--reason", "drill", "--database", f"sqlite:///{tmp_path / name}")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "nothing was stopped" in refused.stderr
+    assert not (tmp_path / "nothing.db").exists()
+
+
 def test_the_kill_switch_works_without_providers_and_playbooks(line: CommandLine) -> None:
     line.configure(providers={"no-such-provider": {}}, playbooks=["no-such-folder"])
     assert line("kill", "on", "--reason", "drill").exit_code == ExitCode.DONE
