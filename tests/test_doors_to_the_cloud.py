@@ -56,6 +56,8 @@ def test_the_door_behind_the_gate_is_opened_by_the_gate_alone(path: Path) -> Non
         assert len(opens) == 2
     elif here == "quarantine/cli/program.py":
         assert all(ast.unparse(node) == "super().invoke(ctx)" for node in opens)
+    elif here == "quarantine/testing/installation.py":  # looks on, in front of a connection, and hands everything on
+        assert all(ast.unparse(node) == "super().invoke(call, arguments)" for node in opens)
     else:
         assert opens == []
 
