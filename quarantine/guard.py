@@ -389,10 +389,10 @@ GUARDS: tuple[Guard, ...] = (
     approval,
     consent,
     evidence,
-    source,
     freshness,
     breaker,
     *COUNTING[1:],
+    source,  # last: where another one stops it the source is not asked, and that is no reason to give
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quarantine.case import Case, Intended, Opened, Outcome, Reason, Reread, Status
-from quarantine.config import Guards, Mode, Schedule, Storm
+from quarantine.config import Budget, Guards, Mode, Schedule, Storm
 from quarantine.errors import Throttled
 from quarantine.model import Finding, Resource, Severity, Standing
 from quarantine.sources import Poller
@@ -199,6 +199,14 @@ def test_no_source_is_asked_where_its_word_decides_nothing(tmp_path: Path) -> No
 def test_in_a_storm_the_sources_limits_are_not_spent_on_what_a_person_looks_at(tmp_path: Path) -> None:
     bench = Bench(tmp_path, settings(guards=Guards(mode=Mode.AUTO, storm=Storm(cases=0))))
     assert bench.settle(detected(bench)).status is Status.AWAITING_APPROVAL
+    assert asked(bench) == 0
+
+
+def test_a_source_that_was_not_asked_is_not_the_reason_where_another_guard_stops_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, settings(guards=Guards(mode=Mode.AUTO, budget=Budget(per_account_10m=0))))
+    case = bench.settle(detected(bench))
+    assert case.status is Status.PROPOSED
+    assert "the budget is spent" in case.sentence
     assert asked(bench) == 0
 
 
