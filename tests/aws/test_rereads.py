@@ -101,6 +101,16 @@ def test_what_security_hub_does_not_have_or_has_about_another_resource_is_unknow
     assert ask("aws:asff", cloud, forged) is Standing.UNKNOWN
 
 
+def test_one_finding_among_hundreds_is_found(
+    cloud: AwsCloud, hub: Callable[..., Finding], moto: Moto, aws: FaultProxy
+) -> None:
+    """Security Hub gives a hundred at a time, of those that the filters say."""
+    for batch in range(3):
+        many = [event(f"other-{batch}-{number}", ACCOUNT)["detail"]["findings"][0] for number in range(60)]
+        moto.client("securityhub").batch_import_findings(Findings=many)
+    assert ask("aws:asff", cloud, hub()) is Standing.ACTIVE
+
+
 def test_a_finding_is_asked_for_where_security_hub_keeps_it() -> None:
     """Not where its resource is: a finding of one region may be about a bucket of another."""
     elsewhere = {"Type": "AwsS3Bucket", "Id": "arn:aws:s3:::far", "Partition": "aws", "Region": "eu-west-1"}

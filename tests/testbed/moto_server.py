@@ -77,13 +77,19 @@ _every_finding = SecurityHubBackend.get_findings
 
 
 def _filtered_findings(backend: Any, filters: Any = None, **more: Any) -> Any:
+    """Without filters a page. With filters all that they say, of all there are, on one page: a page is cut after."""
     found, token = _every_finding(backend, filters=filters, **more)
+    if not filters:
+        return found, token
+    while token:
+        further, token = _every_finding(backend, filters=filters, **{**more, "next_token": token})
+        found = [*found, *further]
     wanted = {
         name: {item["Value"] for item in values if item.get("Comparison") == "EQUALS"}
-        for name, values in (filters or {}).items()
+        for name, values in filters.items()
         if name in ("Id", "ProductArn")
     }
-    return [item for item in found if all(item.get(name) in texts for name, texts in wanted.items())], token
+    return [item for item in found if all(item.get(name) in texts for name, texts in wanted.items())], None
 
 
 def _findings_of_a_detector(response: Any) -> str:
