@@ -20,6 +20,7 @@ from quarantine_kubernetes.node_cordon import NodeCordon
 from quarantine_kubernetes.pod_capture import PodCapture
 from quarantine_kubernetes.pod_delete import PodDelete
 from quarantine_kubernetes.pod_isolate import PodIsolate
+from quarantine_kubernetes.pod_logs_capture import PodLogsCapture
 from quarantine_kubernetes.relations import RELATIONS
 from quarantine_kubernetes.rolebinding_revoke import RolebindingRevoke
 from quarantine_kubernetes.service_unexpose import ServiceUnexpose
@@ -77,7 +78,7 @@ class Kubernetes(Provider):
         ServiceaccountTokenDisable,
         WorkloadScaleToZero,
     )
-    captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture,)
+    captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture, PodLogsCapture)
     parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
     relations: ClassVar[Mapping[str, Relation]] = RELATIONS
     groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}

@@ -41,7 +41,11 @@ def test_from_a_suspect_pod_its_deployment_is_stopped_and_given_back(cluster: Cl
     product.say("run", "stop-owner", f"kubernetes:pod/{suspect}", "--scope", scope, "--apply")
     case = product.only_case()
     assert case.plan is not None
-    assert [step.action for step in case.plan.steps] == ["kubernetes:pod-capture", "kubernetes:workload-scale-to-zero"]
+    assert [step.action for step in case.plan.steps] == [
+        "kubernetes:pod-capture",
+        "kubernetes:pod-logs-capture",
+        "kubernetes:workload-scale-to-zero",
+    ]
     assert case.status is Status.CONTAINED
     assert pods(cluster) == []
     cluster.api.patch(f"{path}/scale", {"spec": {"replicas": 1}})

@@ -40,7 +40,7 @@ def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
     done = ask(tmp_path, *ISOLATE, "--namespace", namespace.name, "--principal", f"user:{SERVICE}")
     assert done.returncode == 0, done.stderr
     objects = list(yaml.safe_load_all(done.stdout))
-    assert [thing["kind"] for thing in objects] == ["Role", "RoleBinding"] * 2
+    assert [thing["kind"] for thing in objects] == ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"] * 2
     apply(control_plane, objects)
     ours = control_plane.as_user(SERVICE)
 
