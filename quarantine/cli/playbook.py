@@ -111,7 +111,11 @@ def _show_list(playbooks: list["Playbook"]) -> None:
     if screen.fits(told):
         screen.table((*header, "WHAT IT DOES"), told)
         return
-    screen.table(header, rows, [safe(playbook.description) for playbook in playbooks])
+    if screen.fits(rows):
+        screen.table(header, rows, [safe(playbook.description) for playbook in playbooks])
+        return
+    below = [safe(f"{playbook.match.resource}: {playbook.description}") for playbook in playbooks]
+    screen.table((header[0], *header[2:]), [(row[0], *row[2:]) for row in rows], below)
 
 
 def _show(shelf: "Shelf", playbook: "Playbook", record: dict[str, Any]) -> None:

@@ -35,7 +35,9 @@ def on_azure(arm: Arm, install: Callable[..., Product]) -> Callable[..., Product
     def start(url: str = "", **settings: Any) -> Product:
         azure = {"subscriptions": {SUBSCRIPTION: {}}, "endpoint_url": url or arm.url, "token": "env:ARM_TOKEN"}
         sources = {"defender": {"parser": "azure:defender-alert", "secret": "env:SENDER_SECRET"}}
-        return install({"providers": {"azure": azure}, "sources": sources, **settings}, {"ARM_TOKEN": TOKEN})
+        product = install({"providers": {"azure": azure}, "sources": sources, **settings}, {"ARM_TOKEN": TOKEN})
+        product.detector = arm.alerts.append  # whatever it sends, it has
+        return product
 
     return start
 

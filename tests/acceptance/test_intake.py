@@ -131,13 +131,15 @@ def test_a_finding_that_is_not_real_any_more_opens_nothing(aws: Aws, on_aws: Sta
     assert product.cases() == []
 
 
-def test_an_old_finding_waits_for_a_person(aws: Aws, on_aws: Start) -> None:
+@pytest.mark.parametrize("is_still_there", [True, False], ids=["still there", "not there any more"])
+def test_an_old_finding_acts_only_if_its_source_still_has_it(aws: Aws, on_aws: Start, is_still_there: bool) -> None:
     bucket = aws.public_bucket()
     product = on_aws(guards={"mode": "auto"})
+    if not is_still_there:
+        product.detector = lambda _: None
     product.send(asff(bucket, ACCOUNT, updated=datetime.now(UTC) - timedelta(hours=2)))
-    case = product.wait(product.only_case().id, Status.PROPOSED)
-    until(lambda: "last seen" in product.store.load(case.id).sentence)
-    assert aws.block(bucket) is None
+    product.wait(product.only_case().id, Status.CONTAINED if is_still_there else Status.AWAITING_APPROVAL)
+    assert aws.block(bucket) == (CLOSED if is_still_there else None)
 
 
 def test_a_missing_permission_is_named(aws: Aws, on_aws: Start) -> None:

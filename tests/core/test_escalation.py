@@ -9,6 +9,7 @@ from quarantine.case import Case, EscalationEnded, Intended, Outcome, Reason, St
 from quarantine.errors import Misused
 from quarantine.testing.crash import Lives, Scene
 from quarantine.testing.fake.world import EVERYONE, Died, Fault
+from quarantine.testing.invariants import check
 from tests.core.bench import Bench
 from tests.core.test_crash import world_of
 
@@ -298,4 +299,4 @@ def test_an_escalation_of_what_is_gone_does_not_end_a_case_that_holds_another_ma
     bench.desk.release(case.id, "local:ann")
     assert bench.settle(case).status is Status.CLOSED
     assert bench.world.machine("db").labels == before
-    assert bench.world.in_place() == []
+    check(bench.witness)

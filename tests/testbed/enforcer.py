@@ -46,7 +46,9 @@ class Enforcer:
         self._thread: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
-        self._api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{AGENT}")  # who only looks as if he did
+        looks_like_one = f"/api/v1/namespaces/{NAMESPACE}/pods/{AGENT}"
+        if self._api.exists(looks_like_one):
+            self._api.delete(looks_like_one)
         self._node.serve(NAMESPACE)
         self._api.create(DAEMON_SETS, _daemon_set())
         (self._pod,) = until(self._pods)
@@ -59,7 +61,8 @@ class Enforcer:
     ) -> None:
         self.stop()
         self._api.delete(f"{DAEMON_SETS}/{NAME}")
-        self._api.delete(pod_path(self._pod))
+        for pod in self._pods():
+            self._api.delete(pod_path(pod))
         self._api.make_agent(AGENT)
 
     def start(self) -> None:
@@ -92,7 +95,11 @@ class Enforcer:
         return [pod for pod in here if "deletionTimestamp" not in pod["metadata"]]
 
     def _report_ready(self, status: str) -> None:
-        self._api.patch_status(pod_path(self._pod), {"conditions": [{"type": "Ready", "status": status}]})
+        (pod,) = until(self._pods)
+        if pod["metadata"]["uid"] != self._pod["metadata"]["uid"]:  # its controller had made two, and kept the other
+            self._node.host(pod)
+            self._pod = pod
+        self._api.patch_status(pod_path(pod), {"conditions": [{"type": "Ready", "status": status}]})
 
     def _work(self) -> None:
         while True:
