@@ -87,7 +87,7 @@ def refusal(before: Binding) -> Refusal | None:
     if before.default:
         reason = "it is one of the API server's own, which it needs, and puts back when it starts"
         return Refusal(reason=reason, alternatives=("take the suspect out of the group that it names",))
-    needed = [key for key in before.meant if _is_of_the_cluster(key)]
+    needed = [key for key in before.meant if is_of_the_cluster(key)]
     if needed:
         reason = f"the cluster itself works by {', '.join(needed)}"
         return Refusal(reason=reason, alternatives=("name the subjects that are meant, with `subjects`",))
@@ -103,7 +103,8 @@ def refusal(before: Binding) -> Refusal | None:
     return None
 
 
-def _is_of_the_cluster(key: str) -> bool:
+def is_of_the_cluster(key: str) -> bool:
+    """The control plane, its nodes, and the service accounts of kube-system."""
     named = key.removeprefix("User/")
     component = named != key and named.startswith("system:") and named != "system:anonymous"
     account = named.startswith("system:serviceaccount:") and not named.startswith("system:serviceaccount:kube-system:")

@@ -41,6 +41,10 @@ REVIEWS: Final = frozenset(
 """Questions that are asked with POST: the API server stores nothing (Kubernetes API reference, these kinds)."""
 
 
+class Expired(Transient):
+    """The API server has forgotten the snapshot that a list was of: it starts anew."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back for a change."""
@@ -60,6 +64,10 @@ class KubernetesCloud(Cloud):
         """The namespaces in which the network plug-in's agents run."""
         self.enforced_by: str | None = None
         """The network plug-in that is said to enforce policies where no agent can be seen."""
+        self.expected_subjects: tuple[str, ...] = ()
+        self.exempt_namespaces: tuple[str, ...] = ("kube-system",)
+        self.public_services: tuple[str, ...] = ()
+        """What polls expect: subjects with rights, namespaces of privileged pods, `NAMESPACE/NAME` of open Services."""
         self._session = session
 
     def reads(self, call: str) -> bool:
@@ -158,6 +166,8 @@ def _refuse(response: Any, answer: Any, request: str, cluster: str, reading: boo
     elif status == 429:
         wait = response.headers.get("Retry-After")
         error = Throttled(f"{said}; it asks to wait {wait} s" if wait else said)
+    elif status == 410 and reading:
+        error = Expired(said)
     elif status < 300 or status == 410 or status >= 500:
         error = Transient(said) if reading else Unknown(said)
     else:

@@ -27,6 +27,11 @@ class Kind:
         return f"{root}/namespaces/{{namespace}}/{self.plural}" if self.namespaced else f"{root}/{self.plural}"
 
     @property
+    def everywhere(self) -> str:
+        """The objects of all namespaces."""
+        return self.collection.replace("/namespaces/{namespace}", "")
+
+    @property
     def path(self) -> str:
         return f"{self.collection}/{{name}}"
 

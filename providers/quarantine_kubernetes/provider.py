@@ -7,7 +7,20 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarantine.action import Action, Capture, Check, Grouping, Identity, Needs, Parser, Provider, Relation, Verdict
+from quarantine.action import (
+    Action,
+    Capture,
+    Check,
+    Grouping,
+    Identity,
+    Needs,
+    Parser,
+    Poll,
+    Provider,
+    Relation,
+    Reread,
+    Verdict,
+)
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
 from quarantine_kubernetes import objects, pod_group, rbac
@@ -21,6 +34,7 @@ from quarantine_kubernetes.pod_capture import PodCapture
 from quarantine_kubernetes.pod_delete import PodDelete
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.pod_logs_capture import PodLogsCapture
+from quarantine_kubernetes.polls import POLLS, REREADS
 from quarantine_kubernetes.relations import RELATIONS
 from quarantine_kubernetes.rolebinding_revoke import RolebindingRevoke
 from quarantine_kubernetes.service_unexpose import ServiceUnexpose
@@ -52,6 +66,13 @@ class Cluster(BaseModel):
     enforced_by: str | None = None
     """The plug-in that enforces network policies without an agent that can be seen on each node, such as k3s. It is
     believed, not checked."""
+    expected_subjects: tuple[str, ...] = ()
+    """Who is meant to be an administrator or to have rights worth taking: `User/alice`, `Group/platform`,
+    `ServiceAccount/argocd/controller`. The control plane, its nodes and the accounts of kube-system always are."""
+    exempt_namespaces: tuple[str, ...] = ("kube-system",)
+    """The namespaces whose pods are meant to reach their node and to have rights."""
+    public_services: tuple[str, ...] = ()
+    """`NAMESPACE/NAME` of the Services that are meant to be open to the world."""
 
 
 class KubernetesSettings(BaseModel):
@@ -80,6 +101,8 @@ class Kubernetes(Provider):
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture, PodLogsCapture)
     parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
+    polls: ClassVar[tuple[Poll, ...]] = POLLS
+    rereads: ClassVar[Mapping[str, Reread]] = REREADS
     relations: ClassVar[Mapping[str, Relation]] = RELATIONS
     groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}
 
@@ -101,6 +124,8 @@ class Kubernetes(Provider):
             session = in_cluster() if cluster.in_cluster else from_kubeconfig(cluster.kubeconfig, cluster.context)
             cloud = KubernetesCloud(name, session)
             cloud.agents, cloud.enforced_by = cluster.agents, cluster.enforced_by
+            cloud.expected_subjects, cloud.public_services = cluster.expected_subjects, cluster.public_services
+            cloud.exempt_namespaces = cluster.exempt_namespaces
             self._clouds[name] = cloud
         return self._clouds[name]
 

@@ -19,7 +19,7 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
-from quarantine_kubernetes.cloud import MERGE, READ_TRIES, REVIEWS, KubernetesCloud
+from quarantine_kubernetes.cloud import MERGE, READ_TRIES, REVIEWS, Expired, KubernetesCloud
 from quarantine_kubernetes.pod import POD
 from quarantine_kubernetes.session import from_kubeconfig
 from tests.kubernetes.conftest import CLUSTER, Namespace
@@ -168,7 +168,7 @@ def test_credentials_that_are_not_valid_are_denied(broken: FaultProxy, through: 
 @pytest.mark.parametrize(
     ("status", "on_read", "on_change"),
     [
-        (410, Transient, Unknown),
+        (410, Expired, Unknown),
         (429, Throttled, Throttled),
         (500, Transient, Unknown),
         (503, Transient, Unknown),

@@ -7,6 +7,7 @@ import pytest
 
 from quarantine.cli.hand import SOURCE
 from quarantine.match import Matcher
+from quarantine.model import Finding, Resource, Severity
 from quarantine.playbook import load, shipped
 from quarantine.registry import Registry
 from quarantine_kubernetes import Kubernetes
@@ -55,3 +56,29 @@ def test_what_only_a_person_asks_for_answers_no_alert() -> None:
     assert wanted <= {playbook.name for playbook in by_hand}
     (finding,) = falco(CRITICAL, "falco", datetime.now(UTC))
     assert not [trial for trial in Matcher(by_hand).trials(finding) if trial.answers]
+
+
+@pytest.mark.parametrize(
+    ("kind", "finding_type", "severity", "playbook"),
+    [
+        ("kubernetes:clusterrolebinding", "cluster-admin-binding", Severity.HIGH, "revoke-cluster-binding"),
+        ("kubernetes:clusterrolebinding", "something-else", Severity.CRITICAL, None),
+        ("kubernetes:service", "open-service", Severity.HIGH, "unexpose-service"),
+        ("kubernetes:service", "something-else", Severity.CRITICAL, None),
+        ("kubernetes:serviceaccount", "mounted-token-with-rights", Severity.HIGH, "disable-account-tokens"),
+        ("kubernetes:serviceaccount", "mounted-token-with-rights", Severity.MEDIUM, None),
+        ("kubernetes:serviceaccount", "something-else", Severity.CRITICAL, None),
+        ("kubernetes:pod", "privileged-pod", Severity.MEDIUM, None),
+    ],
+)
+def test_a_playbook_answers_its_polls_findings_and_no_others(
+    kind: str, finding_type: str, severity: Severity, playbook: str | None
+) -> None:
+    registry = Registry([Kubernetes], {})
+    playbooks = [load(path, registry) for path in sorted((shipped() / "kubernetes").glob("*.yaml"))]
+    resource = Resource(kind=kind, id="web", scope="prod/shop")
+    finding = Finding(
+        source="posture", id="1", type=finding_type, severity=severity, resource=resource, seen_at=datetime.now(UTC)
+    )
+    found = Matcher(playbooks).answer(finding)
+    assert (found.name if found else None) == playbook
