@@ -138,7 +138,7 @@ def test_an_old_finding_acts_only_if_its_source_still_has_it(aws: Aws, on_aws: S
     if not is_still_there:
         product.detector = lambda _: None
     product.send(asff(bucket, ACCOUNT, updated=datetime.now(UTC) - timedelta(hours=2)))
-    product.wait(product.only_case().id, Status.CONTAINED if is_still_there else Status.AWAITING_APPROVAL)
+    product.wait(product.only_case().id, Status.CONTAINED if is_still_there else Status.PROPOSED)
     assert aws.block(bucket) == (CLOSED if is_still_there else None)
 
 

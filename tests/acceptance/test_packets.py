@@ -212,7 +212,13 @@ def test_where_nobody_enforces_it_is_not_reported_isolated(
 
     enforcer.start()
     until(lambda: closed(web, client))
-    product.say("case", "retry", case, "--no-wait")
+
+    def is_verified() -> bool:
+        """How the agent is may be known for two seconds already."""
+        product.say("case", "retry", case, "--no-wait")
+        return product.wait(case, Status.CONTAINED, Status.NEEDS_HUMAN).status is Status.CONTAINED
+
+    until(is_verified, seconds=60)
     isolated(product, case)
 
 

@@ -29,7 +29,7 @@ def grant(namespace: Namespace, user: str, permissions: Iterable[str]) -> None:
     base = f"{RBAC}/namespaces/{namespace.name}"
     namespace.api.create(f"{base}/roles", {"metadata": {"name": "ours"}, "rules": rules(permissions)})
     namespace.api.create(f"{base}/rolebindings", _binding("Role", "ours", user))
-    until(lambda: all(_allowed(namespace.api, user, rule, namespace.name) for rule in rules(permissions)))
+    until(lambda: all(_allowed(namespace.api, user, rule, namespace.name) for rule in rules(permissions)), seconds=60)
 
 
 @contextmanager
@@ -38,13 +38,13 @@ def granted_everywhere(api: ControlPlane, user: str, permissions: Iterable[str])
     name = f"ours-{uuid.uuid4().hex[:8]}"
     api.create(f"{RBAC}/clusterroles", {"metadata": {"name": name}, "rules": rules(permissions)})
     api.create(f"{RBAC}/clusterrolebindings", _binding("ClusterRole", name, user))
-    until(lambda: all(_allowed(api, user, rule) for rule in rules(permissions)))
+    until(lambda: all(_allowed(api, user, rule) for rule in rules(permissions)), seconds=60)
     try:
         yield
     finally:
         api.delete(f"{RBAC}/clusterrolebindings/{name}")
         api.delete(f"{RBAC}/clusterroles/{name}")
-        until(lambda: not any(_allowed(api, user, rule) for rule in rules(permissions)))
+        until(lambda: not any(_allowed(api, user, rule) for rule in rules(permissions)), seconds=60)
 
 
 def _binding(kind: str, name: str, user: str) -> dict[str, Any]:
