@@ -6,6 +6,7 @@ each commit; it is injected by the crash tests and nothing can switch it on in p
 
 import hashlib
 import json
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import (
     Connection,
@@ -35,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
 from quarantine.config import Guards, NoticeKind
@@ -266,7 +268,7 @@ class Store:
         self._hints = hints or NoHints()
         self._sqlite = url.startswith("sqlite")
         if self._sqlite:
-            self._engine = create_engine(url, pool_size=10, max_overflow=-1, connect_args={"timeout": 30})
+            self._engine = create_engine(url, pool_size=10, max_overflow=-1, connect_args={"timeout": _PATIENCE})
             _tune_sqlite(self._engine)
         else:
             self._engine = create_engine(
@@ -1016,11 +1018,27 @@ def patience(url: str) -> dict[str, int | str]:
     return {name: value for name, value in usual.items() if name not in make_url(url).query}
 
 
+_PATIENCE: Final = 30
+"""Seconds that one of us waits for another to let go of a SQLite file."""
+
+
+def _use_wal(connection: Any) -> None:
+    """SQLite's own waiting leaves this one out: who finds another one at the same change is told "locked" at once."""
+    def busy(error: BaseException) -> bool:
+        return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+    patiently = Retrying(
+        retry=retry_if_exception(busy), stop=stop_after_delay(_PATIENCE), wait=wait_random(0.001, 0.05), reraise=True
+    )
+    patiently(connection.execute, "PRAGMA journal_mode=WAL")
+
+
 def _tune_sqlite(engine: Any) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "recursive_triggers=ON"):
+        _use_wal(connection)
+        for pragma in ("synchronous=FULL", f"busy_timeout={_PATIENCE * 1000}", "recursive_triggers=ON"):
             # FULL: with NORMAL a power cut may lose the last commits, and an intent must not be lost.
             connection.execute(f"PRAGMA {pragma}")
 

@@ -1,8 +1,10 @@
 """The store: the same promises on SQLite and on PostgreSQL."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -439,6 +441,22 @@ def test_migrations_make_what_the_schema_says(store: Store) -> None:
 def test_several_may_migrate_at_the_same_time(make: MakeStore) -> None:
     results = at_once(4, lambda _: make())
     assert all(isinstance(result, Store) for result in results), results
+
+
+def test_a_sqlite_file_that_another_process_is_busy_with_is_waited_for(tmp_path: Path) -> None:
+    """SQLite does not wait by itself before it switches a new file to its write-ahead log."""
+    path = tmp_path / "new.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE somebody (was_here)")
+        other.execute("BEGIN IMMEDIATE")
+        store = Store(f"sqlite:///{path}")
+        with ThreadPoolExecutor(1) as pool:
+            migrated = pool.submit(store.migrate)
+            with pytest.raises(TimeoutError):
+                migrated.result(timeout=0.3)
+            other.execute("COMMIT")
+            migrated.result(timeout=10)
+        store.close()
 
 
 def test_a_newer_schema_is_refused(store: Store) -> None:

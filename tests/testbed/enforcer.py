@@ -8,13 +8,14 @@ and an enforcer that has died leaves its last rules behind.
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.testbed.controlplane import AGENT
-from tests.testbed.kubeapi import KubeApi, Object, pod_path
+from tests.testbed.kubeapi import ApiError, KubeApi, Object, pod_path
 from tests.testbed.network import TRACKED
 from tests.testbed.node import Node
 from tests.testbed.poll import until
@@ -50,19 +51,30 @@ class Enforcer:
         if self._api.exists(looks_like_one):
             self._api.delete(looks_like_one)
         self._node.serve(NAMESPACE)
-        self._api.create(DAEMON_SETS, _daemon_set())
-        (self._pod,) = until(self._pods)
-        self._node.host(self._pod)
-        self.start()
+        self._owner = self._api.create(DAEMON_SETS, _daemon_set())["metadata"]["uid"]
+        try:
+            self.start()
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            self._remove()
+
+    def _remove(self) -> None:
+        """What died of an error leaves nothing behind that would be in the way of the next one."""
+        for each in self._watched:
+            each.stop()
         self._api.delete(f"{DAEMON_SETS}/{NAME}")
         for pod in self._pods():
-            self._api.delete(pod_path(pod))
+            with suppress(ApiError):  # its controller, or the garbage collector, was quicker
+                self._api.delete(pod_path(pod))
         self._api.make_agent(AGENT)
 
     def start(self) -> None:
@@ -90,16 +102,31 @@ class Enforcer:
         self._working.result()
 
     def _pods(self) -> list[Object]:
+        """Those of our DaemonSet: one that an earlier one left behind may still wait for the garbage collector."""
         found = self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3D{NAME}")
         here = [pod for pod in found if pod["spec"].get("nodeName") == self._node.name]
-        return [pod for pod in here if "deletionTimestamp" not in pod["metadata"]]
+        ours = [pod for pod in here if self._owner in [each["uid"] for each in pod["metadata"].get("ownerReferences", [])]]
+        return [pod for pod in ours if "deletionTimestamp" not in pod["metadata"]]
+
+    def _the_pod(self) -> Object | None:
+        """None as well while its controller has made two, and will keep one."""
+        pods = self._pods()
+        return pods[0] if len(pods) == 1 else None
 
     def _report_ready(self, status: str) -> None:
-        (pod,) = until(self._pods)
-        if pod["metadata"]["uid"] != self._pod["metadata"]["uid"]:  # its controller had made two, and kept the other
+        def reported() -> bool:
+            pod = until(self._the_pod, seconds=60)
+            assert pod is not None
             self._node.host(pod)
-            self._pod = pod
-        self._api.patch_status(pod_path(pod), {"conditions": [{"type": "Ready", "status": status}]})
+            try:
+                self._api.patch_status(pod_path(pod), {"conditions": [{"type": "Ready", "status": status}]})
+            except ApiError as error:
+                if error.status == 404:  # its controller kept the other one
+                    return False
+                raise
+            return True
+
+        until(reported, seconds=60)
 
     def _work(self) -> None:
         while True:
