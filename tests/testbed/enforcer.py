@@ -105,8 +105,10 @@ class Enforcer:
         """Those of our DaemonSet: one that an earlier one left behind may still wait for the garbage collector."""
         found = self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3D{NAME}")
         here = [pod for pod in found if pod["spec"].get("nodeName") == self._node.name]
-        ours = [pod for pod in here if self._owner in [each["uid"] for each in pod["metadata"].get("ownerReferences", [])]]
-        return [pod for pod in ours if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in here if self._owns(pod) and "deletionTimestamp" not in pod["metadata"]]
+
+    def _owns(self, pod: Object) -> bool:
+        return self._owner in [owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])]
 
     def _the_pod(self) -> Object | None:
         """None as well while its controller has made two, and will keep one."""
