@@ -1024,6 +1024,7 @@ _PATIENCE: Final = 30
 
 def _use_wal(connection: Any) -> None:
     """SQLite's own waiting leaves this one out: who finds another one at the same change is told "locked" at once."""
+
     def busy(error: BaseException) -> bool:
         return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
