@@ -26,6 +26,15 @@ class Namespace:
     def policies(self) -> str:
         return f"/apis/networking.k8s.io/v1/namespaces/{self.name}/networkpolicies"
 
+    @property
+    def node(self) -> str:
+        """The name of a node of its own, for those who make one."""
+        return f"node-of-{self.name}"
+
+    @property
+    def node_path(self) -> str:
+        return f"/api/v1/nodes/{self.node}"
+
     def pod_path(self, name: str) -> str:
         return f"/api/v1/namespaces/{self.name}/pods/{name}"
 
@@ -52,8 +61,11 @@ class Namespace:
 def namespace(control_plane: ControlPlane) -> Iterator[Namespace]:
     name = f"shop-{uuid.uuid4().hex[:8]}"
     control_plane.make_namespace(name)
-    yield Namespace(name, control_plane)
+    made = Namespace(name, control_plane)
+    yield made
     control_plane.delete(f"/api/v1/namespaces/{name}", grace=None)
+    if control_plane.exists(made.node_path):
+        control_plane.delete(made.node_path)
 
 
 @pytest.fixture

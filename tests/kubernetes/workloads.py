@@ -67,7 +67,6 @@ def kind_of(plural: str) -> Kind:
 
 def node_of(namespace: Namespace) -> str:
     """A node of the namespace's own. Endpoints on a node that is not there are left out of every EndpointSlice."""
-    name = f"node-of-{namespace.name}"
-    if not namespace.api.exists(f"/api/v1/nodes/{name}"):
-        namespace.api.create("/api/v1/nodes", {"metadata": {"name": name}})
-    return name
+    if not namespace.api.exists(namespace.node_path):
+        namespace.api.create("/api/v1/nodes", {"metadata": {"name": namespace.node}})
+    return namespace.node

@@ -72,7 +72,7 @@ class Enforcer:
         for each in self._watched:
             each.stop()
         self._api.delete(f"{DAEMON_SETS}/{NAME}")
-        for pod in self._pods():
+        for pod in self._made():
             with suppress(ApiError):  # its controller, or the garbage collector, was quicker
                 self._api.delete(pod_path(pod))
         self._api.make_agent(AGENT)
@@ -101,19 +101,20 @@ class Enforcer:
         self._report_ready("False")
         self._working.result()
 
-    def _pods(self) -> list[Object]:
-        """Those of our DaemonSet: one that an earlier one left behind may still wait for the garbage collector."""
+    def _made(self) -> list[Object]:
+        """The pods of our DaemonSet: one that an earlier one left behind may still wait for the garbage collector."""
         found = self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=k8s-app%3D{NAME}")
-        here = [pod for pod in found if pod["spec"].get("nodeName") == self._node.name]
-        return [pod for pod in here if self._owns(pod) and "deletionTimestamp" not in pod["metadata"]]
-
-    def _owns(self, pod: Object) -> bool:
-        return self._owner in [owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])]
+        return [
+            pod
+            for pod in found
+            if self._owner in [owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])]
+        ]
 
     def _the_pod(self) -> Object | None:
-        """None as well while its controller has made two, and will keep one."""
-        pods = self._pods()
-        return pods[0] if len(pods) == 1 else None
+        """On our node. None as well while its controller has made two, and will keep one."""
+        here = [pod for pod in self._made() if pod["spec"].get("nodeName") == self._node.name]
+        lasting = [pod for pod in here if "deletionTimestamp" not in pod["metadata"]]
+        return lasting[0] if len(lasting) == 1 else None
 
     def _report_ready(self, status: str) -> None:
         def reported() -> bool:

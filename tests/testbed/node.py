@@ -83,7 +83,7 @@ class Node:
         for uid in set(self._hosts) - set(pods):
             self.network.detach(self._hosts.pop(uid))
         for uid, pod in pods.items():
-            if pod["metadata"]["namespace"] not in namespaces or pod["spec"].get("nodeName", self.name) != self.name:
+            if pod["metadata"]["namespace"] not in namespaces or not self._is_its_place(pod["spec"]):
                 continue
             try:
                 if "deletionTimestamp" in pod["metadata"]:
@@ -93,6 +93,15 @@ class Node:
             except ApiError as error:
                 if error.status not in (404, 409, 422):  # it is gone, or another one by now: its next event says so
                     raise
+
+    def _is_its_place(self, spec: Object) -> bool:
+        """A DaemonSet makes a pod for each node, and leaves it to the scheduler to read in its affinity for which."""
+        if "nodeName" in spec:
+            return bool(spec["nodeName"] == self.name)
+        affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+        terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
+        fields = [field for term in terms for field in term.get("matchFields") or []]
+        return all(self.name in field["values"] for field in fields)
 
     def _begin(self, uid: str, pod: Object) -> None:
         if not pod["spec"].get("nodeName"):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.testbed.controlplane import ControlPlane
 from tests.testbed.enforcer import Enforcer
 from tests.testbed.kubeapi import Object
 from tests.testbed.network import BOTH, PORTS, PodNetwork, families
@@ -64,6 +65,31 @@ def test_the_pods_of_a_replica_set_run_and_a_deleted_one_is_replaced(space: Spac
     (third,) = until(others)
     until(lambda: families(node.host(second), gone) == set())
     assert families(node.host(second), node.host(third)) == BOTH
+
+
+def test_of_a_daemon_set_it_runs_the_pod_that_is_meant_for_it(
+    space: Space, node: Node, control_plane: ControlPlane
+) -> None:
+    control_plane.create("/api/v1/nodes", {"metadata": {"name": "another"}})
+    labels = {"app": "agent"}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "main", "image": "x"}], "tolerations": [{"operator": "Exists"}]},
+    }
+    body = {"metadata": {"name": "agent"}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    space.api.create(f"/apis/apps/v1/namespaces/{space.name}/daemonsets", body)
+
+    def ready() -> list[Object]:
+        return [pod for pod in space.api.items(space.pods) if pod["status"].get("podIP")]
+
+    try:
+        until(lambda: len(space.api.items(space.pods)) == 2)
+        (pod,) = until(ready)
+        terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert terms["nodeSelectorTerms"][0]["matchFields"][0]["values"] == [node.name] == [pod["spec"]["nodeName"]]
+        assert [each["spec"].get("nodeName") for each in space.api.items(space.pods)].count(None) == 1
+    finally:
+        control_plane.delete("/api/v1/nodes/another")
 
 
 def test_a_pod_on_its_node_s_network_is_there(space: Space, node: Node, enforcer: Enforcer) -> None:
