@@ -19,9 +19,10 @@ from typing import Any
 
 from sqlalchemy import create_engine, insert, text
 
+from quarantine.audit import Finding, Trust, verify_signed
 from quarantine.case import Case, Recorded, Repeated
 from quarantine.config import Ledger
-from quarantine.ledger import START, Finding, seal, verify, verify_tree
+from quarantine.ledger import START, seal
 from quarantine.note import Key
 from quarantine.sealer import Sealer
 from quarantine.store import schema, tree
@@ -212,11 +213,9 @@ def million(store: Store) -> None:
 
 def verifies(url: str, answers: Any) -> None:
     began = time.perf_counter()
-    with closing(Store(url)) as store:
-        report = verify(store.chains())
-        assert report.finding is Finding.OK, report.sentence
-        signed = verify_tree(store.kept(), store.checkpoints(), [KEY.verifier], datetime.now(UTC))
-    assert signed.finding is Finding.OK, signed.sentence
-    assert signed.entries > ENTRIES - EACH
+    with closing(Store(url)) as store, store.record() as record:
+        report = verify_signed(record, Trust([KEY.verifier], datetime.now(UTC)))
+    assert report.finding is Finding.OK, report.sentence
+    assert report.entries > ENTRIES - EACH
     seconds = round(time.perf_counter() - began, 1)
     answers.put((seconds, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)))

@@ -17,7 +17,7 @@ class EvidenceStore:
     """A folder of content-addressed files."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def keep(self, artifact: Artifact) -> Evidence:
         """Durable when this returns. The same content again is the same file."""
@@ -31,17 +31,32 @@ class EvidenceStore:
         return Evidence(name=artifact.name, media_type=artifact.media_type, sha256=sha256, size=len(artifact.content))
 
     def path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256
+        return self.folder / sha256[:2] / sha256
 
     def read(self, sha256: str) -> bytes:
         """Raises NotFound if it is missing or is not what the digest says."""
         path = self.path(sha256)
         if not path.exists():
-            raise NotFound(f"evidence {sha256} is missing from {self._folder}")
+            raise NotFound(f"evidence {sha256} is missing from {self.folder}")
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise NotFound(f"evidence {path} was changed: its digest is another one")
         return content
+
+    def content(self, sha256: str) -> bytes | None:
+        """The file as it is, whether it is what the digest says or not; None if there is none here."""
+        try:
+            return self.path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def digest(self, sha256: str) -> str | None:
+        """The SHA-256 of the file that is kept under this one; None if there is none here."""
+        try:
+            with self.path(sha256).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None
 
     def _write(self, path: Path, content: bytes) -> None:
         """First aside, then renamed: a crash leaves the whole file or none."""

@@ -10,65 +10,30 @@ Pure. An entry is stored as exactly these bytes; verification hashes what is sto
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import IntEnum
+from typing import Any
 
 from quarantine.case import Recorded
-from quarantine.merkle import EMPTY, Frontier, includes, inclusion, leaf
-from quarantine.model import canonical, read_canonical
+from quarantine.merkle import includes, inclusion, leaf
+from quarantine.model import canonical
 from quarantine.note import ED25519, Checkpoint, Note, Unsigned, Verifier, decoded, encoded
-from quarantine.text import many
 
 START = "0" * 64
 VERSION = 1
-STALE = timedelta(seconds=120)
-"""An entry that no checkpoint covers after this time: nobody seals, or somebody has cut checkpoints off."""
-
-
-class Finding(IntEnum):
-    """What a verification found; the number is the exit code of `quarantine audit verify`."""
-
-    OK = 0
-    ALTERED = 20
-    MISSING = 21
-    TRUNCATED = 22
-    FORK = 23
-    UNSIGNED = 24
-    KEY = 25
-    MALFORMED = 27
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """One entry as it is stored."""
+    """One entry as it is stored, with its place in the tree once it has one."""
 
     case: str
     seq: int
     content: bytes
     hash: str
-
-
-@dataclass(frozen=True)
-class Kept:
-    """One entry with its place in the tree and the hash that is kept of it; without a place, it waits for one."""
-
-    position: int | None
-    case: str
-    seq: int
-    content: bytes
-    hash: bytes
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcome of a verification: one sentence, and the first bad entry."""
-
-    finding: Finding
-    sentence: str
-    entries: int = 0
-    cases: int = 0
+    position: int | None = None
+    leaf: bytes = b""
+    """The hash that the tree has at this place."""
 
 
 def seal(recorded: Recorded, previous: str) -> Sealed:
@@ -84,86 +49,15 @@ def unseal(content: bytes) -> Recorded:
     return Recorded.model_validate(entry)
 
 
-def verify(cases: Iterable[tuple[str, int, str, Iterable[Sealed]]]) -> Report:
-    """Check every chain: (case, number of entries it should have, hash of its last one, its entries in order)."""
-    entries = count = 0
-    for case, length, head, chain in cases:
-        count += 1
-        previous, expected = START, 1
-        for sealed in chain:
-            fault = _fault(sealed, case, expected, previous)
-            if fault is not None:
-                return Report(fault[0], f"case {case}, entry {sealed.seq}: {fault[1]}", entries, count)
-            previous, expected, entries = sealed.hash, expected + 1, entries + 1
-        if expected - 1 < length:
-            sentence = f"case {case}: {expected - 1} of {length} entries are there; the end was cut off"
-            return Report(Finding.TRUNCATED, sentence, entries, count)
-        if previous != head:
-            return Report(
-                Finding.ALTERED,
-                f"case {case}: the last entry is not the one that was written",
-                entries,
-                count,
-            )
-    return Report(
-        Finding.OK,
-        f"{many(entries, 'entry', 'entries')} in {many(count, 'case')}, every chain is whole",
-        entries,
-        count,
-    )
-
-
-def verify_tree(
-    entries: Iterable[Kept],
-    checkpoints: Sequence[tuple[int, str]],
-    trusted: Sequence[Verifier],
-    now: datetime,
-    anchors: Sequence[str] = (),
-) -> Report:
-    """Is what is there what was signed? `entries` in the order of the tree, then those without a place.
-
-    `anchors` are checkpoints that were kept elsewhere: who rewrote everything here, key in hand, did not reach those.
-    Entries that no checkpoint covers are UNSIGNED when the oldest of them is older than STALE.
-    """
-    wanted: dict[int, list[tuple[bytes, bool]]] = {}
-    for note, anchored in [*((note, False) for _, note in checkpoints), *((note, True) for note in anchors)]:
-        try:
-            found = checked(note, trusted)
-        except Unsigned as error:
-            return Report(Finding.KEY, f"{'an anchored' if anchored else 'a'} checkpoint cannot be trusted: {error}")
-        wanted.setdefault(found.size, []).append((found.root, anchored))
-    tree, signed, loose = Frontier(), max((size for size, _ in checkpoints), default=0), None
-    for kept in entries:
-        where = f"case {kept.case}, entry {kept.seq}" if kept.content else f"place {kept.position}"
-        if kept.position is not None:
-            if kept.position != tree.size or not kept.content:
-                return Report(Finding.MISSING, f"{where}: entry {tree.size} of the tree is not there", tree.size)
-            if leaf(kept.content) != kept.hash:
-                return Report(Finding.ALTERED, f"{where}: its bytes are not those that were sealed", tree.size)
-            tree = tree.extended([kept.hash])
-            for root, anchored in wanted.pop(tree.size, ()):
-                if root != tree.root:
-                    kind = Finding.FORK if anchored else Finding.ALTERED
-                    story = "another history was anchored" if anchored else "the entries are not those that were signed"
-                    return Report(kind, f"the first {tree.size} entries: {story}", tree.size)
-        if loose is None and (kept.position is None or kept.position >= signed):
-            loose = _written_at(kept.content)
-    for size, roots in wanted.items():
-        if size > tree.size:
-            how = "anchored" if any(anchored for _, anchored in roots) else "signed"
-            return Report(Finding.TRUNCATED, f"{size} entries were {how}, and {tree.size} are there", tree.size)
-        if any(root != EMPTY for root, _ in roots):
-            return Report(Finding.ALTERED, "a checkpoint of nothing has the root of something")
-    if loose is not None and now - loose > STALE:
-        return Report(
-            Finding.UNSIGNED,
-            f"entries since {loose:%Y-%m-%d %H:%M:%S} UTC are not signed: does no process run that has the ledger key?",
-            tree.size,
-        )
-    last = (
-        f"the last of {many(len(checkpoints), 'checkpoint')} covers {signed}" if checkpoints else "none is signed yet"
-    )
-    return Report(Finding.OK, f"{many(tree.size, 'entry', 'entries')} in the tree, {last}", tree.size)
+def captured_in(entry: Any) -> list[dict[str, Any]]:
+    """What an entry says of evidence; nothing for most. Raises ValueError if it says it without a digest."""
+    event = entry.get("event") if isinstance(entry, dict) else None
+    if not isinstance(event, dict) or event.get("type") != "captured":
+        return []
+    pieces = event.get("evidence")
+    if not isinstance(pieces, list) or not all(isinstance(piece, dict) and "sha256" in piece for piece in pieces):
+        raise ValueError("it names evidence without a digest")
+    return pieces
 
 
 def checked(note: str, trusted: Sequence[Verifier]) -> Checkpoint:
@@ -206,28 +100,3 @@ def proven(text: str, trusted: Sequence[Verifier]) -> tuple[Recorded, Checkpoint
         return unseal(entry), checkpoint
     except (ValueError, KeyError, TypeError):
         raise Unsigned("what is in the tree at this place is no entry") from None
-
-
-def _written_at(content: bytes) -> datetime | None:
-    try:
-        return datetime.fromisoformat(json.loads(content)["at"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _fault(sealed: Sealed, case: str, expected: int, previous: str) -> tuple[Finding, str] | None:
-    if sealed.seq != expected:
-        return Finding.MISSING, f"entry {expected} should stand here: entries are missing or doubled"
-    if hashlib.sha256(sealed.content).hexdigest() != sealed.hash:
-        return Finding.ALTERED, "its bytes are not those that were hashed"
-    try:
-        entry, proper = read_canonical(sealed.content)
-    except ValueError:
-        return Finding.MALFORMED, "it is not JSON"
-    if not proper or not isinstance(entry, dict):
-        return Finding.MALFORMED, "it is not canonical JSON"
-    if (entry.get("case"), entry.get("seq")) != (case, sealed.seq):
-        return Finding.ALTERED, "it belongs to another place"
-    if entry.get("prev") != previous:
-        return Finding.ALTERED, "it does not follow the entry before it"
-    return None

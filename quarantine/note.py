@@ -192,6 +192,13 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"
 
 
+def notes_in(text: str) -> list[str]:
+    """The notes in a text that holds one after the other, an empty line between them. None of them is checked."""
+    parts = text.split("\n\n")  # body, signatures, body, signatures, ...
+    notes = [f"{body}\n\n{signatures}\n" for body, signatures in zip(parts[::2], parts[1::2], strict=False)]
+    return notes + [part for part in parts[len(notes) * 2 :] if part.strip()]
+
+
 def _seen(stamp: int, body: str) -> bytes:
     """What a witness signs."""
     return f"cosignature/v1\ntime {stamp}\n{body}".encode()

@@ -17,7 +17,7 @@ from pathlib import Path
 from quarantine.config import Ledger
 from quarantine.errors import Misconfigured, QuarantineError, Unavailable
 from quarantine.merkle import Frontier
-from quarantine.note import ED25519, Checkpoint, Key, Note, Signer
+from quarantine.note import ED25519, Checkpoint, Key, Note, Signer, notes_in
 from quarantine.store.sql import Store
 
 log = logging.getLogger(__name__)
@@ -142,5 +142,4 @@ def anchors_in(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"anchors {path}: {error}") from error
-    parts = text.split("\n\n")  # body, signatures, body, signatures, ...
-    return [f"{body}\n\n{signatures}\n" for body, signatures in zip(parts[::2], parts[1::2], strict=False)]
+    return notes_in(text)

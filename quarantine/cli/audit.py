@@ -1,6 +1,5 @@
 """quarantine audit"""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,8 @@ from quarantine.errors import Misconfigured
 
 if TYPE_CHECKING:
     from quarantine.app import App
-    from quarantine.ledger import Report
+    from quarantine.audit import Report
     from quarantine.note import Verifier
-    from quarantine.store.sql import Store
 
 
 @click.group("audit")
@@ -65,12 +63,45 @@ def prove(ctx: click.Context, case_id: str, seq: int | None) -> None:
     click.echo(proof, nl=False)
 
 
+@command.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--evidence", "with_evidence", is_flag=True, help="With the captured bytes, not only their digests.")
+@options.everywhere
+@click.pass_context
+def export(ctx: click.Context, file: Path, with_evidence: bool) -> None:
+    """Write the whole record into FILE, to be verified elsewhere: see `verify --bundle`.
+
+    It is a ZIP of JSON lines, with everything that verification needs except the key. The same record gives the same
+    file.
+    """
+    app = options.load_app(ctx)
+    from quarantine import bundle
+    from quarantine.sealer import anchors_in
+    from quarantine.text import many
+
+    anchor = app.settings.ledger.anchor
+    anchors = anchors_in(anchor) if anchor is not None and anchor.exists() else []
+    evidence = app.evidence if with_evidence else None
+    with app.store.record() as record:
+        wrapping = bundle.Wrapping(app.store.log_key() or "", anchors, evidence)
+        entries, files = bundle.write(file, record, wrapping)
+    click.echo(str(file))
+    pieces = f" and {many(files, 'piece')} of evidence" if with_evidence else ""
+    options.tell(f"{many(entries, 'entry', 'entries')}{pieces}. It holds what was found and done: mind who reads it.")
+    options.tell(f"To check it anywhere: quarantine audit verify --bundle {file} --key KEY")
+
+
 @command.command("verify")
 @click.option("--key", "verifier", metavar="KEY", help="The public key that you trust; else that of the key file here.")
 @click.option(
     "--anchors",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Checkpoints that were kept elsewhere: the file that ledger.anchor names.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="This file, of `audit export`: no database is asked.",
 )
 @click.option(
     "--proof",
@@ -80,95 +111,109 @@ def prove(ctx: click.Context, case_id: str, seq: int | None) -> None:
 @options.formatted
 @options.everywhere
 @click.pass_context
-def verify(ctx: click.Context, verifier: str | None, anchors: Path | None, proof: Path | None, form: str) -> None:
+def verify(
+    ctx: click.Context,
+    verifier: str | None,
+    anchors: Path | None,
+    bundle: Path | None,
+    proof: Path | None,
+    form: str,
+) -> None:
     """Is the record whole, unaltered, and signed?
 
     Exit codes: 0 yes, 20 altered, 21 missing or doubled, 22 cut off, 23 another history was anchored, 24 the end is not
-    signed, 25 no trusted key has signed it, 27 malformed.
+    signed, 25 no trusted key has signed it, 26 evidence is not what was recorded, 27 malformed.
     """
+    from dataclasses import asdict
+
     from quarantine.cli.output import one
 
+    if bundle is not None and proof is not None:
+        raise click.UsageError("give one of --bundle and --proof", ctx)
+    if (bundle or proof) and verifier is None:
+        raise click.UsageError("give the public key that you trust, with --key", ctx)
     if proof is not None:
-        report = _proven(ctx, proof, verifier)
+        report = _proven(proof, verifier or "")
+    elif bundle is not None:
+        report = _unwrapped(ctx, bundle, verifier or "", anchors)
     else:
-        app = options.load_app(ctx)
-        report = _verified(app, verifier, anchors)
-    record = {
-        "finding": report.finding.name.lower(),
-        "code": int(report.finding),
-        "sentence": report.sentence,
-        "entries": report.entries,
-        "cases": report.cases,
-    }
+        report = _verified(options.load_app(ctx), verifier, anchors)
+    record = {**asdict(report), "finding": report.finding.name.lower(), "code": int(report.finding)}
     one(form, record, tuple(record), lambda: _show(report))
     ctx.exit(int(report.finding))
 
 
-def _proven(ctx: click.Context, proof: Path, verifier: str | None) -> "Report":
+def _proven(proof: Path, verifier: str) -> "Report":
     from quarantine import ledger
+    from quarantine.audit import Finding, Report
     from quarantine.note import Unsigned, Verifier
 
-    if verifier is None:
-        raise click.UsageError("give the public key that you trust, with --key", ctx)
     try:
         recorded, checkpoint = ledger.proven(proof.read_text("utf-8", errors="replace"), [Verifier.parse(verifier)])
     except Unsigned as error:
-        return ledger.Report(ledger.Finding.KEY, str(error))
+        return Report(Finding.KEY, str(error))
     sentence = (
         f"case {recorded.case}, entry {recorded.seq}: {recorded.event.type} by {recorded.by} "
         f"at {recorded.at:%Y-%m-%d %H:%M:%S} UTC is one of {checkpoint.size} entries of {checkpoint.origin}"
     )
-    return ledger.Report(ledger.Finding.OK, sentence, 1, 1)
+    return Report(Finding.OK, sentence, 1, 1)
+
+
+def _unwrapped(ctx: click.Context, path: Path, verifier: str, anchors: Path | None) -> "Report":
+    from quarantine.audit import Damaged, Finding, Report, Trust, verify_signed
+    from quarantine.bundle import Bundle
+    from quarantine.model import now
+    from quarantine.sealer import anchors_in
+
+    options.quiet(ctx)
+    kept = anchors_in(anchors) if anchors else []
+    try:
+        keys = [_given(verifier)]
+        with Bundle(path) as bundle:
+            return verify_signed(bundle, Trust(keys, now(), [*bundle.anchors(), *kept]), bundle)
+    except Misconfigured as error:
+        return Report(Finding.KEY, str(error))
+    except Damaged as error:
+        return Report(Finding.MALFORMED, str(error))
+
+
+def _verified(app: "App", verifier: str | None, anchors: Path | None) -> "Report":
+    from sqlalchemy.exc import DatabaseError
+
+    from quarantine.audit import Finding, Report, Trust, verify_signed
+    from quarantine.errors import Unavailable
+    from quarantine.sealer import anchors_in
+
+    kept = anchors_in(anchors) if anchors else []
+    try:
+        trusted = _trusted(app, verifier)
+    except Misconfigured as error:
+        return Report(Finding.KEY, f"no trusted key: {error}. Or give it with --key")
+    try:
+        with app.store.record() as record:
+            return verify_signed(record, Trust(trusted, app.clock(), kept), app.evidence)
+    except (DatabaseError, Unavailable) as error:
+        return Report(Finding.MALFORMED, f"the database cannot be read: {getattr(error, 'orig', None) or error}")
 
 
 def _trusted(app: "App", verifier: str | None) -> "list[Verifier]":
     """The key that was given; else the public part of the key that only this host has. Never one from the database."""
-    from quarantine.note import Unsigned, Verifier
     from quarantine.sealer import key_of
 
-    if verifier is None:
-        return [key_of(app.ledger_key).verifier]
+    if verifier is not None:
+        return [_given(verifier)]
+    if not app.ledger_key.exists() and app.store.log_key() is None:
+        return []  # nothing was ever signed here
+    return [key_of(app.ledger_key).verifier]
+
+
+def _given(verifier: str) -> "Verifier":
+    from quarantine.note import Unsigned, Verifier
+
     try:
-        return [Verifier.parse(verifier)]
+        return Verifier.parse(verifier)
     except Unsigned as error:
         raise Misconfigured(str(error)) from None
-
-
-def _verified(app: "App", verifier: str | None, anchors: Path | None) -> "Report":
-    from quarantine import ledger
-    from quarantine.sealer import anchors_in
-
-    report = _whole(app.store)
-    if report.finding is not ledger.Finding.OK:
-        return report
-    checkpoints = app.store.checkpoints()
-    try:
-        trusted = _trusted(app, verifier) if checkpoints or verifier else []
-    except Misconfigured as error:
-        return ledger.Report(ledger.Finding.KEY, f"no trusted key: {error}. Or give it with --key")
-    kept = anchors_in(anchors) if anchors else []
-    signed = ledger.verify_tree(app.store.kept(), checkpoints, trusted, app.clock(), kept)
-    sentence = signed.sentence if signed.finding else f"{report.sentence}; {signed.sentence}"
-    return replace(report, finding=signed.finding, sentence=sentence)
-
-
-def _whole(store: "Store") -> "Report":
-    """Is every case's chain whole?"""
-    from sqlalchemy.exc import DatabaseError
-
-    from quarantine import ledger
-    from quarantine.errors import Unavailable
-
-    try:
-        report = ledger.verify(store.chains())
-        orphans = store.orphans()
-    except (DatabaseError, Unavailable) as error:
-        reason = getattr(error, "orig", None) or error
-        return ledger.Report(ledger.Finding.MALFORMED, f"the database cannot be read: {reason}")
-    if report.finding is ledger.Finding.OK and orphans:
-        sentence = f"{len(orphans)} cases were deleted and their entries are still there: {', '.join(orphans[:5])}"
-        return ledger.Report(ledger.Finding.MISSING, sentence, report.entries, report.cases)
-    return report
 
 
 def _show(report: "Report") -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -42,7 +41,7 @@ from quarantine.case import Case, Event, Opened, Recorded, Status, fold
 from quarantine.config import Guards, NoticeKind
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Unavailable
 from quarantine.guard import Tallies
-from quarantine.ledger import START, Kept, Sealed, seal, unseal
+from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.merkle import Frontier
 from quarantine.model import Finding, Resource
 from quarantine.notice import Notice
@@ -51,6 +50,7 @@ from quarantine.people import Token, Word, token_of
 from quarantine.store import glasses, notices, schema, tallies, tokens, tree
 from quarantine.store.glasses import Glass
 from quarantine.store.notices import Channels, Letter, Sending
+from quarantine.store.record import StoredRecord
 
 Clock = Callable[[], datetime]
 
@@ -483,39 +483,13 @@ class Store:
             case_id = _linked(connection, finding)
         return None if case_id is None else self.load(case_id)
 
-    def chains(self) -> Iterator[tuple[str, int, str, Iterator[Sealed]]]:
-        """For the verification: each case with its length, its head, and its entries as they are stored.
-
-        One after the other: the entries of a case are gone when the next case is asked for.
-        """
-        case, event = schema.cases.c, schema.events.c
-        query = (
-            select(case.id, case.seq.label("length"), case.head, event.seq, event.content, event.hash)
-            .select_from(schema.cases.outerjoin(schema.events, event.case_id == case.id))
-            .order_by(case.id, event.seq)
-        )
-        with (
-            self._read() as connection,
-            connection.execution_options(yield_per=1000).execute(query) as rows,
-        ):
-            for (case_id, length, head), entries in groupby(rows, lambda row: (row.id, row.length, row.head)):
-                yield (
-                    case_id,
-                    length,
-                    head,
-                    (Sealed(row.id, row.seq, bytes(row.content), row.hash) for row in entries if row.seq is not None),
-                )
-
-    def orphans(self) -> list[str]:
-        """Cases that have events but no row: what deleting a case by hand leaves behind."""
-        query = (
-            select(schema.events.c.case_id)
-            .distinct()
-            .where(schema.events.c.case_id.not_in(select(schema.cases.c.id)))
-            .order_by(schema.events.c.case_id)
-        )
+    @contextmanager
+    def record(self) -> Iterator[StoredRecord]:
+        """Everything that was recorded, as it is at this moment, whoever goes on writing."""
         with self._read() as connection:
-            return [str(case_id) for case_id in connection.execute(query).scalars()]
+            if not self._sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield StoredRecord(connection)
 
     # -- the tree --------------------------------------------------------------------------------------------
 
@@ -553,20 +527,10 @@ class Store:
         with self._read() as connection:
             return tree.last_checkpoint(connection)
 
-    def checkpoints(self) -> list[tuple[int, str]]:
-        """(size, note), the smallest first."""
-        with self._read() as connection:
-            return tree.checkpoints(connection)
-
     def proof(self, case_id: str, seq: int | None) -> str | None:
         """The proof of an entry of a case, the last signed one if none is named; None if there is none."""
         with self._read() as connection:
             return tree.proof(connection, case_id, seq)
-
-    def kept(self) -> Iterator[Kept]:
-        """Every entry in the order of the tree, then those that wait for their place."""
-        with self._read() as connection:
-            yield from tree.kept(connection)
 
     # -- leases ----------------------------------------------------------------------------------------------
 

@@ -4,13 +4,12 @@ An entry waits in `unsealed` from the transaction that wrote it until whoever se
 is that in which transactions became visible, and no transaction that commits late is overlooked.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from quarantine.ledger import Kept, proof_of
+from quarantine.ledger import proof_of
 from quarantine.merkle import SIZE, Frontier, leaf
 from quarantine.note import Checkpoint, Note
 from quarantine.store import schema
@@ -65,37 +64,6 @@ def last_checkpoint(connection: Connection) -> tuple[datetime, str] | None:
     query = select(schema.checkpoints).order_by(schema.checkpoints.c.size.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else (datetime.fromtimestamp(row.at, UTC), row.note)
-
-
-def checkpoints(connection: Connection) -> list[tuple[int, str]]:
-    """(size, note), the smallest first."""
-    query = select(schema.checkpoints).order_by(schema.checkpoints.c.size)
-    return [(row.size, row.note) for row in connection.execute(query)]
-
-
-def kept(connection: Connection) -> Iterator[Kept]:
-    """Every entry in the order of the tree, then those that wait; as they are stored, with the hash that is stored."""
-    query = (
-        select(
-            schema.leaves.c.position,
-            schema.leaves.c.hash,
-            schema.events.c.case_id,
-            schema.events.c.seq,
-            schema.events.c.content,
-        )
-        .select_from(schema.leaves.outerjoin(schema.events, schema.leaves.c.entry == schema.events.c.id))
-        .order_by(schema.leaves.c.position)
-    )
-    with connection.execution_options(yield_per=1000).execute(query) as rows:
-        for row in rows:
-            yield Kept(row.position, row.case_id or "", row.seq or 0, bytes(row.content or b""), bytes(row.hash))
-    late = (
-        select(schema.events)
-        .where(schema.events.c.id.not_in(select(schema.leaves.c.entry)))
-        .order_by(schema.events.c.id)
-    )
-    for row in connection.execute(late):
-        yield Kept(None, row.case_id, row.seq, bytes(row.content), b"")
 
 
 def _hashes(frontier: bytes) -> tuple[bytes, ...]:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from quarantine.action import Cloud, Provider
+from quarantine.audit import Finding as Verdict
+from quarantine.audit import verify
 from quarantine.case import Case
 from quarantine.config import Approvals, Budget, Guards, Mode, Settings, Watch
 from quarantine.desk import Desk
 from quarantine.engine import Engine
 from quarantine.evidence import EvidenceStore
 from quarantine.intake import Intake
-from quarantine.ledger import Finding as Verdict
-from quarantine.ledger import verify
 from quarantine.match import Matcher
 from quarantine.model import Finding, Resource, Severity
 from quarantine.planner import Planner
@@ -171,7 +171,8 @@ class Installation:
         return [recorded.event.type for recorded in self.store.history(case.id)]
 
     def assert_whole(self) -> None:
-        report = verify(self.store.chains())
+        with self.store.record() as record:
+            report = verify(record)
         assert report.finding is Verdict.OK, report.sentence
 
     def _at_gate(self, place: str) -> None:

@@ -6,10 +6,11 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from quarantine.action import GONE, Absence, Action, Cloud, Mark, State
+from quarantine.audit import Chain
 from quarantine.case import Case, Intended, Progress, Recorded, ReleaseIntended, fold
 from quarantine.config import Settings
 from quarantine.errors import Gone
-from quarantine.ledger import Sealed, unseal
+from quarantine.ledger import unseal
 from quarantine.model import Resource
 from quarantine.plan import Image, PlannedStep, restored
 from quarantine.registry import Registry
@@ -60,7 +61,7 @@ class Witness:
     before_images: dict[tuple[str, int], str] = field(default_factory=dict)
     undone: set[tuple[str, int]] = field(default_factory=set)
     stood_by: set[str] = field(default_factory=set)
-    chains: list[tuple[str, int, str, list[Sealed]]] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
     _histories: dict[str, list[Recorded]] = field(default_factory=dict)
     _folds: dict[str, Case] = field(default_factory=dict)
 
@@ -106,10 +107,11 @@ class Witness:
 
     def look(self) -> None:
         """Read the ledger, whole and as it is stored. What follows until the next look is of this moment."""
-        self.chains = [(case, length, head, list(chain)) for case, length, head, chain in self.store.chains()]
+        with self.store.record() as record:
+            self.chains = [chain._replace(entries=tuple(chain.entries)) for chain in record.chains()]
         for case, _, _, chain in self.chains:
             known = self._histories.setdefault(case, [])
-            known += [unseal(sealed.content) for sealed in chain[len(known) :]]
+            known += [unseal(sealed.content) for sealed in tuple(chain)[len(known) :]]
             self._fold(case)
 
     def cases(self) -> list[Case]:

@@ -21,8 +21,8 @@ import yaml
 
 from quarantine import app
 from quarantine.app import App
+from quarantine.audit import Finding, verify
 from quarantine.case import Case, Recorded, Status
-from quarantine.ledger import Finding, verify
 from quarantine.signature import sign
 from quarantine.store.sql import Store
 from tests.testbed.poll import until
@@ -291,7 +291,8 @@ class Product:
         return {line.id: self.events(line.id) for line in self.store.lines()}
 
     def assert_whole(self) -> None:
-        report = verify(self.store.chains())
+        with self.store.record() as record:
+            report = verify(record)
         assert report.finding is Finding.OK, report.sentence
 
 

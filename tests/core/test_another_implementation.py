@@ -39,7 +39,9 @@ def claim(store: Store, clock: Clock, tmp_path: Path) -> Claim:
     write(store, clock, cases=7)
     Sealer(store, key, clock, Ledger()).seal()
     _, note = store.last_checkpoint() or pytest.fail("no checkpoint")
-    entries = [kept.content for kept in store.kept()]
+    with store.record() as record:
+        sealed = [entry for chain in record.chains() for entry in chain.entries]
+    entries = [entry.content for entry in sorted(sealed, key=lambda entry: entry.position or 0)]
     leaves = [leaf(entry) for entry in entries]
     return {
         "Verifier": str(key.verifier),

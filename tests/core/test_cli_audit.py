@@ -1,13 +1,15 @@
 """The record at the command line: signed without a server, proven to others, and what is said when it is wrong."""
 
 import sqlite3
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from quarantine import app
+from quarantine.audit import Finding
 from quarantine.cli.exit_code import ExitCode
-from quarantine.ledger import Finding
+from quarantine.note import Key
 from quarantine.testing.fake.world import EVERYONE
 from tests.core.cli_bench import CommandLine, Plugged, plug_in
 
@@ -68,6 +70,44 @@ def test_a_checkpoint_that_was_kept_finds_a_record_that_was_taken_back(
     assert line("audit", "verify").exit_code == 0, "nothing here gives it away"
     found = line("audit", "verify", "--anchors", str(kept))
     assert (found.exit_code, "were anchored, and" in found.stdout) == (Finding.TRUNCATED, True)
+
+
+def test_a_bundle_is_verified_with_the_key_and_without_a_database(line: CommandLine, case: str, tmp_path: Path) -> None:
+    captured = line.case("close", name="db-1")
+    key = line("audit", "key").stdout.strip()
+    with_bytes, without = tmp_path / "all.zip", tmp_path / "record.zip"
+    written = line("audit", "export", str(with_bytes), "--evidence")
+    assert (written.exit_code, written.stdout) == (0, f"{with_bytes}\n"), written.stderr
+    assert "and 2 pieces of evidence. It holds what was found and done" in written.stderr
+    assert line("audit", "export", str(without)).exit_code == 0
+    here = line.asks("audit", "verify")
+    for path in (tmp_path / "data").glob("quarantine.db*"):
+        path.unlink()
+    there = line.asks("audit", "verify", "--bundle", str(with_bytes), "--key", key)
+    assert there == here and (there["evidence"], there["cases"]) == (2, 2)
+    elsewhere = line.asks("audit", "verify", "--bundle", str(without), "--key", key)
+    assert (elsewhere["code"], elsewhere["evidence"], elsewhere["elsewhere"]) == (0, 0, 2)
+    assert captured.encode() in zipfile.ZipFile(without).read("evidence.jsonl")
+    usage = line("audit", "verify", "--bundle", str(without))
+    assert (usage.exit_code, "with --key" in usage.stderr) == (ExitCode.USAGE, True)
+
+
+def test_a_bundle_is_not_written_over(line: CommandLine, case: str, tmp_path: Path) -> None:
+    (tmp_path / "there.zip").write_text("something else")
+    refused = line("audit", "export", str(tmp_path / "there.zip"))
+    assert (refused.exit_code, "nothing was written" in refused.stderr) == (ExitCode.USAGE, True)
+    assert (tmp_path / "there.zip").read_text() == "something else"
+    nowhere = line("audit", "export", str(tmp_path / "no" / "folder.zip"))
+    assert "cannot be written" in nowhere.stderr
+    assert [path.name for path in tmp_path.glob(".*.zip*")] == []
+
+
+def test_what_is_no_bundle_is_malformed(line: CommandLine, tmp_path: Path) -> None:
+    other = "other+d6d12b32+AcnO1p0lQTLTPBDvR4IjYKuSwGVkBJXgBTeAYSGyIUqd"
+    assert line("audit", "verify", "--bundle", str(line.config), "--key", other).exit_code == Finding.KEY
+    known = str(Key("other", b"x" * 32).verifier)
+    found = line("audit", "verify", "--bundle", str(line.config), "--key", known)
+    assert (found.exit_code, "is no bundle" in found.stdout) == (Finding.MALFORMED, True)
 
 
 def test_another_key_is_not_trusted(line: CommandLine, case: str, tmp_path: Path) -> None:

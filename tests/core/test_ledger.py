@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarantine.audit import Chain, Chains, Finding, Report, verify
 from quarantine.case import Repeated
-from quarantine.ledger import START, Finding, Report, Sealed, seal, unseal, verify
+from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import canonical, read_canonical
 from tests.core.builders import CASE, finding, opened, recorded
 
@@ -26,7 +27,7 @@ def chain(case: str = CASE) -> list[Sealed]:
 
 
 def verified(entries: list[Sealed], length: int = LENGTH, head: str | None = None) -> Report:
-    return verify([(CASE, length, chain()[-1].hash if head is None else head, entries)])
+    return verify(Chains([Chain(CASE, length, chain()[-1].hash if head is None else head, entries)]))
 
 
 def rehashed(sealed: Sealed, content: bytes) -> Sealed:

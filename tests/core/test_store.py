@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
+from quarantine.audit import Finding as Verdict
+from quarantine.audit import verify
 from quarantine.case import Case, Closed, Opened, Outcome, Planned, Repeated, Status
 from quarantine.config import Budget, Guards
 from quarantine.errors import Fenced, Misconfigured, Misused, Moved, NotFound, QuarantineError
 from quarantine.guard import Tallies
-from quarantine.ledger import Finding as Verdict
-from quarantine.ledger import verify
 from quarantine.model import Finding, Resource
 from quarantine.plan import Plan
 from quarantine.store.sql import Also, Delivery, Held, Hold, Spend, Spent, Store
@@ -97,7 +97,8 @@ def test_what_is_appended_comes_back_and_the_projection_says_the_same(store: Sto
     assert [recorded.seq for recorded in store.history(case.id)] == [1, 2]
     (line,) = store.lines()
     assert (line.id, line.status, line.resource) == (case.id, case.status, "web")
-    assert verify(store.chains()).finding is Verdict.OK
+    with store.record() as record:
+        assert verify(record).finding is Verdict.OK
 
 
 def test_a_stale_copy_of_a_case_catches_up(store: Store, clock: HandClock) -> None:
@@ -138,7 +139,8 @@ def test_appends_from_many_threads_leave_no_gap_and_lose_nothing(store: Store, c
     results = at_once(8, lambda _: store.append(case, [Repeated(finding=case.finding)], "source:detector", clock()))
     assert all(isinstance(result, Case) for result in results), results
     assert [recorded.seq for recorded in store.history(case.id)] == list(range(1, 10))
-    assert verify(store.chains()).finding is Verdict.OK
+    with store.record() as record:
+        assert verify(record).finding is Verdict.OK
 
 
 def test_a_case_is_found_by_the_beginning_of_its_id(store: Store, clock: HandClock) -> None:
@@ -154,7 +156,8 @@ def test_events_are_never_changed_or_deleted(store: Store, clock: HandClock) -> 
     for statement in ("UPDATE events SET type = 'x'", "DELETE FROM events"):
         with pytest.raises(DatabaseError, match="events are never"), store._engine.begin() as connection:
             connection.execute(text(statement))
-    assert verify(store.chains()).finding is Verdict.OK
+    with store.record() as record:
+        assert verify(record).finding is Verdict.OK
 
 
 # -- leases ----------------------------------------------------------------------------------------------------------
@@ -483,7 +486,8 @@ def test_a_crash_before_the_commit_leaves_nothing_and_after_it_everything(make: 
         with pytest.raises(Died):
             store.append(case.id, [planned(case)], "engine", clock())
         assert len(store.history(case.id)) == length
-    assert verify(store.chains()).finding is Verdict.OK
+    with store.record() as record:
+        assert verify(record).finding is Verdict.OK
 
 
 def test_the_installation_has_one_id(store: Store, make: MakeStore) -> None:
