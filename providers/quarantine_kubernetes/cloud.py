@@ -68,6 +68,8 @@ class KubernetesCloud(Cloud):
         self.exempt_namespaces: tuple[str, ...] = ("kube-system",)
         self.public_services: tuple[str, ...] = ()
         """What polls expect: subjects with rights, namespaces of privileged pods, `NAMESPACE/NAME` of open Services."""
+        self.always_admitted: tuple[str, ...] = ("kube-system",)
+        """The namespaces in which a blocked image still starts."""
         self._session = session
 
     def reads(self, call: str) -> bool:

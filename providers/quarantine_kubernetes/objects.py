@@ -59,6 +59,12 @@ CLUSTER_ROLE_BINDING: Final = "kubernetes:clusterrolebinding"
 SERVICE_ACCOUNT: Final = "kubernetes:serviceaccount"
 SECRET: Final = "kubernetes:secret"  # noqa: S105
 SERVICE: Final = "kubernetes:service"
+IMAGE: Final = "kubernetes:image"
+"""No object: its id is the name that pods have for it, and it is blocked in the whole cluster."""
+CONFIG_MAP: Final = "kubernetes:configmap"
+IMAGE_POLICY: Final = "kubernetes:image-policy"
+IMAGE_POLICY_BINDING: Final = "kubernetes:image-policy-binding"
+ADMISSION: Final = "admissionregistration.k8s.io"
 RBAC: Final = "rbac.authorization.k8s.io"
 KINDS: Final = {
     POD: Kind("pods"),
@@ -71,6 +77,9 @@ KINDS: Final = {
     CRON_JOB: Kind("cronjobs", "batch"),
     ROLE_BINDING: Kind("rolebindings", RBAC),
     CLUSTER_ROLE_BINDING: Kind("clusterrolebindings", RBAC, namespaced=False),
+    CONFIG_MAP: Kind("configmaps"),
+    IMAGE_POLICY: Kind("validatingadmissionpolicies", ADMISSION, namespaced=False),
+    IMAGE_POLICY_BINDING: Kind("validatingadmissionpolicybindings", ADMISSION, namespaced=False),
 }
 
 

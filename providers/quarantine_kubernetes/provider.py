@@ -13,6 +13,7 @@ from quarantine.action import (
     Check,
     Grouping,
     Identity,
+    Leftover,
     Needs,
     Parser,
     Poll,
@@ -23,12 +24,15 @@ from quarantine.action import (
 )
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
-from quarantine_kubernetes import objects, pod_group, rbac
+from quarantine_kubernetes import image_gate, objects, pod_group, rbac
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
 from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
 from quarantine_kubernetes.findings import falco
+from quarantine_kubernetes.image_block import ImageBlock
+from quarantine_kubernetes.image_policy_remove import ImagePolicyRemove
 from quarantine_kubernetes.job_suspend import JobSuspend
+from quarantine_kubernetes.leftovers import LEFTOVERS
 from quarantine_kubernetes.node_cordon import NodeCordon
 from quarantine_kubernetes.pod_capture import PodCapture
 from quarantine_kubernetes.pod_delete import PodDelete
@@ -73,6 +77,9 @@ class Cluster(BaseModel):
     """The namespaces whose pods are meant to reach their node and to have rights."""
     public_services: tuple[str, ...] = ()
     """`NAMESPACE/NAME` of the Services that are meant to be open to the world."""
+    always_admitted: tuple[str, ...] = ("kube-system",)
+    """The namespaces in which a blocked image still starts, besides cloud-quarantine: what the cluster cannot do
+    without must never be kept from starting."""
 
 
 class KubernetesSettings(BaseModel):
@@ -90,6 +97,8 @@ class Kubernetes(Provider):
     actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
         ClusterrolebindingRevoke,
         CronjobSuspend,
+        ImageBlock,
+        ImagePolicyRemove,
         JobSuspend,
         NodeCordon,
         PodDelete,
@@ -104,6 +113,7 @@ class Kubernetes(Provider):
     polls: ClassVar[tuple[Poll, ...]] = POLLS
     rereads: ClassVar[Mapping[str, Reread]] = REREADS
     relations: ClassVar[Mapping[str, Relation]] = RELATIONS
+    leftovers: ClassVar[tuple[Leftover, ...]] = LEFTOVERS
     groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}
 
     def __init__(self, settings: KubernetesSettings) -> None:
@@ -126,6 +136,7 @@ class Kubernetes(Provider):
             cloud.agents, cloud.enforced_by = cluster.agents, cluster.enforced_by
             cloud.expected_subjects, cloud.public_services = cluster.expected_subjects, cluster.public_services
             cloud.exempt_namespaces = cluster.exempt_namespaces
+            cloud.always_admitted = cluster.always_admitted
             self._clouds[name] = cloud
         return self._clouds[name]
 
@@ -143,6 +154,8 @@ class Kubernetes(Provider):
         return known
 
     def resolve(self, cloud: KubernetesCloud, resource: Resource) -> tuple[Resource, Mapping[str, str]]:
+        if resource.kind == objects.IMAGE:
+            return image_gate.resolve(resource), {}
         found = objects.get(cloud, resource)
         uid = objects.uid_of(found, resource)
         return resource.model_copy(update={"uid": uid}), found["metadata"].get("labels") or {}

@@ -2,6 +2,7 @@
 
 get pods, list pods, patch pods ──> reader: get, list pods      actor: patch pods
 everywhere ──> ClusterRole and ClusterRoleBinding        in some namespaces ──> a Role and a RoleBinding in each
+what is ours alone ──> a Role in our own namespace
 """
 
 import re
@@ -12,7 +13,8 @@ import yaml
 
 from quarantine.action import Needs
 from quarantine.errors import Unsupported
-from quarantine_kubernetes.objects import KINDS
+from quarantine_kubernetes.image_policy import HOME
+from quarantine_kubernetes.objects import CONFIG_MAP, KINDS
 
 GROUP: Final = "rbac.authorization.k8s.io"
 PART: Final = "cloud-quarantine.dev/part"
@@ -37,6 +39,9 @@ CLUSTER_WIDE: Final = frozenset(kind.permission("get")[4:] for kind in KINDS.val
     "clusterreports.openreports.io",
 }
 """What is in no namespace, as permissions name it: a Role cannot grant it."""
+
+AT_HOME: Final = frozenset({KINDS[CONFIG_MAP].permission("get")[4:]})
+"""What of ours is in our own namespace, and is granted there alone: ConfigMaps of others may decide who may do what."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -68,12 +73,16 @@ def _parts(rules: Mapping[Rule, tuple[str, ...]]) -> Iterator[tuple[str, dict[Ru
 def _part(
     part: str, rules: Mapping[Rule, tuple[str, ...]], subject: Mapping[str, str], namespaces: Iterable[str]
 ) -> str:
-    wide = {rule: of for rule, of in rules.items() if not namespaces or _resource(rule) in CLUSTER_WIDE}
+    home = {rule: of for rule, of in rules.items() if _resource(rule) in AT_HOME}
+    others = {rule: of for rule, of in rules.items() if rule not in home}
+    wide = {rule: of for rule, of in others.items() if not namespaces or _resource(rule) in CLUSTER_WIDE}
     # To bind a cluster role in a namespace is granted there (kubernetes.io, "Using RBAC Authorization").
-    narrow = {rule: of for rule, of in rules.items() if rule not in wide or rule[0] == "bind"}
+    narrow = {rule: of for rule, of in others.items() if rule not in wide or rule[0] == "bind"}
+    places = {_name(namespace, "--namespace"): dict(narrow) for namespace in namespaces}
+    places[HOME] = {**places.get(HOME, {}), **home}
     documents = _role("Cluster", part, {}, wide, subject) if wide else ""
-    for namespace in namespaces if narrow else ():
-        documents += _role("", part, {"namespace": _name(namespace, "--namespace")}, narrow, subject)
+    for namespace, granted in places.items():
+        documents += _role("", part, {"namespace": namespace}, granted, subject) if granted else ""
     return documents
 
 

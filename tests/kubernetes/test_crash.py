@@ -14,6 +14,7 @@ from quarantine_kubernetes import Kubernetes
 from quarantine_kubernetes.exposure import UNEXPOSED
 from quarantine_kubernetes.provider import Cluster, KubernetesSettings
 from tests.kubernetes.conftest import CLUSTER, Namespace
+from tests.kubernetes.images import Images
 from tests.kubernetes.workloads import CONTAINERS, TEMPLATE, kind_of, make, node_of
 from tests.testbed.controlplane import ADMIN, ControlPlane
 from tests.testbed.poll import until
@@ -250,6 +251,37 @@ class TestContainEscape(OfObjects):
         pod = namespace.pod(name, LABELS, nodeName=name)
         written.add("pods", namespace.api.get(namespace.pod_path(name)), "kubernetes:pod")
         return pod
+
+
+class TestBlockImage(CrashContract):
+    """Each life has an installation, and so a policy, of its own; what stays of it is an empty one."""
+
+    playbook = shipped() / "kubernetes" / "block-image.yaml"
+
+    @pytest.fixture
+    def scene(self, control_plane: ControlPlane, kubernetes: Kubernetes) -> Stage:
+        def fresh(folder: Path) -> Scene:
+            there = Installation(folder, kubernetes, [self.playbook])
+            images = Images(control_plane, there.store.installation())
+            images.make_home()
+            image = Resource(kind="kubernetes:image", id=f"registry.example.com/{folder.name}:1", scope=CLUSTER)
+            return Scene(there, image, raw=images.entries, left=lambda: len(images.there()), end=images.clear)
+
+        return fresh
+
+
+class TestRemoveImagePolicy(CrashContract):
+    playbook = shipped() / "kubernetes" / "remove-image-policy.yaml"
+
+    @pytest.fixture
+    def scene(self, control_plane: ControlPlane, kubernetes: Kubernetes) -> Stage:
+        def fresh(folder: Path) -> Scene:
+            there = Installation(folder, kubernetes, [self.playbook])
+            images = Images(control_plane, there.store.installation())
+            policy = Resource(kind="kubernetes:image-policy", id=images.name, scope=CLUSTER, uid=images.make_empty())
+            return Scene(there, policy, raw=lambda: len(images.there()), end=images.clear)
+
+        return fresh
 
 
 class TestUnexposeService(OfObjects):

@@ -195,6 +195,7 @@ def test_settings_are_read_from_json() -> None:
 
 def test_what_is_expected_in_a_cluster_is_known_where_polls_look(control_plane: ControlPlane) -> None:
     words = {"expected_subjects": ("Group/platform",), "exempt_namespaces": ("infra",), "public_services": ("a/b",)}
+    words["always_admitted"] = ("ingress",)
     cluster = Cluster.model_validate({"kubeconfig": control_plane.kubeconfig(SERVICE), **words})
     cloud = Kubernetes(KubernetesSettings(clusters={"prod": cluster})).connect("prod").belonging_to("ours")
     assert {name: getattr(cloud, name) for name in words} == words

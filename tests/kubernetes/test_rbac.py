@@ -85,6 +85,23 @@ def test_what_is_in_no_namespace_needs_a_cluster_role() -> None:
     } in found[0]["rules"], "the pin reads one namespace and no other"
 
 
+@pytest.mark.parametrize("namespaces", [(), ("shop",), ("shop", "cloud-quarantine")])
+def test_config_maps_are_granted_in_our_own_namespace_alone(namespaces: tuple[str, ...]) -> None:
+    """Elsewhere one may decide who may do what: aws-auth in kube-system."""
+    permissions = dict.fromkeys(("get pods", "get configmaps", "patch configmaps"), ("p",))
+    needs = Needs.model_validate({"permissions": permissions, "namespaces": namespaces})
+    found = list(yaml.safe_load_all(document(needs, pinned=False)))
+    granted = [
+        (thing["kind"], thing["metadata"].get("namespace"), rule["verbs"])
+        for thing in found
+        for rule in thing.get("rules", ())
+        if rule["resources"] == ["configmaps"]
+    ]
+    assert granted == [("Role", "cloud-quarantine", ["get"]), ("Role", "cloud-quarantine", ["patch"])]
+    names = [(thing["kind"], thing["metadata"].get("namespace"), thing["metadata"]["name"]) for thing in found]
+    assert len(set(names)) == len(names)
+
+
 def test_what_is_said_to_be_in_no_namespace_is_in_none(control_plane: ControlPlane) -> None:
     """Asked at the API server's own discovery, for the groups that it has."""
     groups = {group["name"]: group["preferredVersion"]["version"] for group in control_plane.get("/apis")["groups"]}
