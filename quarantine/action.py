@@ -316,6 +316,9 @@ class Poll:
     permissions: tuple[str, ...]
     run: Callable[[Any, str, datetime, str | None], tuple[list[Finding], str | None]]
     """(cloud, scope, now, cursor) -> (findings, next cursor)"""
+    unfinished: Callable[[str | None], bool] = lambda _: False
+    """Pure: is this next cursor one within something long, so that the rest is asked for at once? What came until then
+    is durable by then, and a restart goes on from there."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Jobs are in memory only and made anew from the configuration; a row `(source, sl
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,7 @@ class Scheduler:
         self._poller = poller
         self._store = store
         self._wake = wake
+        self._stopping = threading.Event()
         # A late poll still counts (grace), several missed ones are one (coalesce), and none overlaps itself.
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600}
         self._jobs = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
@@ -37,13 +39,14 @@ class Scheduler:
         self._jobs.start()
 
     def stop(self) -> None:
+        self._stopping.set()
         self._jobs.shutdown(wait=True)
 
     def _tick(self, name: str, schedule: Schedule) -> None:
         slot = _slot(schedule, datetime.now(UTC))
         try:
             if self._store.take_slot(name, slot):
-                self._poller.run(name, schedule)
+                self._poller.run(name, schedule, self._stopping.is_set)
         except QuarantineError as error:
             log.warning("poll_failed", extra={"schedule": name, "why": str(error)})
         except Exception:

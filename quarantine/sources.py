@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from quarantine.action import Poll
 from quarantine.config import Schedule
 from quarantine.intake import Fate, Intake, Result
 from quarantine.playbook import Shelf
@@ -25,9 +26,18 @@ class Poller:
         self._intake = intake
         self._clock = clock
 
-    def run(self, name: str, schedule: Schedule) -> list[Result]:
-        """Ask, and link every finding. The cursor moves only when all findings are durable. Raises ProviderError."""
+    def run(self, name: str, schedule: Schedule, stopping: Callable[[], bool] = lambda: False) -> list[Result]:
+        """Ask, and link every finding. The cursor moves only when all findings are durable. Raises ProviderError.
+
+        A poll that gives its findings in parts is asked for the next one until there is none, or `stopping`.
+        """
         poll = self._registry.polls[schedule.poll]
+        results = self._ask(name, schedule, poll)
+        while poll.unfinished(self._store.cursor(name)) and not stopping():
+            results += self._ask(name, schedule, poll)
+        return results
+
+    def _ask(self, name: str, schedule: Schedule, poll: Poll) -> list[Result]:
         provider = self._registry.provider(schedule.poll.partition(":")[0])
         playbook = self._shelf.find(schedule.playbook) if schedule.playbook else None
         cloud = provider.connect(schedule.scope).belonging_to(self._store.installation())

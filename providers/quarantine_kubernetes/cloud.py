@@ -25,7 +25,7 @@ from quarantine.errors import (
     Unsupported,
 )
 from quarantine_kubernetes.recent import Recent
-from quarantine_kubernetes.session import Session
+from quarantine_kubernetes.session import Session, events
 
 READ_TRIES: Final = 3
 MANAGER: Final = "cloud-quarantine"
@@ -54,7 +54,10 @@ class Answer:
 
 
 class KubernetesCloud(Cloud):
-    """Arguments of a call: the path's parameters, `query`, `body`, `content_type` of the body, and what to `accept`."""
+    """Arguments of a call: the path's parameters, `query`, `body`, `content_type` of the body, and what to `accept`.
+
+    `watch /apis/...` gives events while they come; close it, if they are not read to the end.
+    """
 
     def __init__(self, cluster: str, session: Session, mark: Mark | None = None) -> None:
         super().__init__(mark)
@@ -73,13 +76,16 @@ class KubernetesCloud(Cloud):
         self._session = session
 
     def reads(self, call: str) -> bool:
-        return call.startswith("get ") or call in REVIEWS
+        return call.startswith(("get ", "watch ")) or call in REVIEWS
 
     def invoke(self, call: str, arguments: Mapping[str, Any]) -> Any:
         method, _, template = call.partition(" ")
         reading = self.reads(call)
         path = _path(template, arguments)
         query = dict(arguments.get("query") or {})
+        watching = method == "watch"
+        if watching:
+            query["watch"] = "true"
         if method in ("post", "put", "patch") and not reading:
             query["fieldManager"] = MANAGER
         if query:
@@ -88,7 +94,10 @@ class KubernetesCloud(Cloud):
         headers = {"User-Agent": self._user_agent(), "Accept": arguments.get("accept") or "application/json, */*"}
         if body is not None:
             headers["Content-Type"] = arguments.get("content_type") or "application/json"
-        response = self._send(method.upper(), path, None if body is None else json.dumps(body).encode(), headers)
+        sent = None if body is None else json.dumps(body).encode()
+        response = self._send("GET" if watching else method.upper(), path, sent, headers, watching)
+        if watching and response.status == 200:
+            return events(response)
         answer = _content(response)
         if response.status >= 300 or answer is None:
             _refuse(response, answer, f"{method} {path.partition('?')[0]}", self.cluster, reading)
@@ -101,14 +110,15 @@ class KubernetesCloud(Cloud):
         version = f"{metadata.get('uid', '')}@{metadata.get('resourceVersion', '')}"
         return Receipt(id=answer.headers.get("Audit-Id") or version, answer=body)
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
+    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str], watching: bool) -> Any:
         """One try for a change; a read may meet a connection that the other side has closed meanwhile."""
         from urllib3 import exceptions
 
         reading = self.reads(f"{method.lower()} {path}")
         for remaining in reversed(range(READ_TRIES if reading else 1)):
             try:
-                return self._session.request(method, path, body, headers)
+                send = self._session.follow if watching else self._session.request
+                return send(method, path, body, headers)
             except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.ProxyError) as error:
                 if not remaining:
                     raise Unreachable(f"no connection to cluster {self.cluster!r}: {error}") from error

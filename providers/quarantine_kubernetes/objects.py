@@ -83,6 +83,25 @@ KINDS: Final = {
 }
 
 
+_WORDS: Final = {(kind.group, word): (WORKLOAD, f"{word}/") for word, kind in WORKLOADS.items()} | {
+    (kind.group, name.partition(":")[2]): (name, "") for name, kind in KINDS.items()
+}
+
+
+def referred(reference: Mapping[str, Any], scope: str) -> Resource | None:
+    """What an ownerReference or an ObjectReference in `scope` names; None for what we know no such kind of."""
+    group, _, version = reference.get("apiVersion", "").rpartition("/")
+    kind, prefix = _WORDS.get((group, reference["kind"].lower()), ("", ""))
+    if not kind or not version:
+        return None
+    account, _, area = scope.partition("/")
+    namespaced = kind == WORKLOAD or KINDS[kind].namespaced
+    if namespaced and not area:
+        return None
+    where = scope if namespaced else account
+    return Resource(kind=kind, id=f"{prefix}{reference['name']}", scope=where, uid=reference.get("uid") or None)
+
+
 def located(resource: Resource) -> tuple[Kind, str]:
     """Its kind, and its name there. Raises Unsupported for an id or a scope that no such object can have."""
     kind, name = KINDS.get(resource.kind), resource.id

@@ -28,6 +28,7 @@ from quarantine_kubernetes import image_gate, objects, pod_group, rbac
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
 from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
+from quarantine_kubernetes.feeds import FEED_REREADS, FEEDS
 from quarantine_kubernetes.findings import falco
 from quarantine_kubernetes.image_block import ImageBlock
 from quarantine_kubernetes.image_policy_remove import ImagePolicyRemove
@@ -110,8 +111,8 @@ class Kubernetes(Provider):
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture, PodLogsCapture)
     parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
-    polls: ClassVar[tuple[Poll, ...]] = POLLS
-    rereads: ClassVar[Mapping[str, Reread]] = REREADS
+    polls: ClassVar[tuple[Poll, ...]] = (*POLLS, *FEEDS)
+    rereads: ClassVar[Mapping[str, Reread]] = {**REREADS, **FEED_REREADS}
     relations: ClassVar[Mapping[str, Relation]] = RELATIONS
     leftovers: ClassVar[tuple[Leftover, ...]] = LEFTOVERS
     groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}

@@ -35,6 +35,7 @@ CLUSTER_WIDE: Final = frozenset(kind.permission("get")[4:] for kind in KINDS.val
     "globalnetworkpolicies.crd.projectcalico.org",
     "globalnetworkpolicies.projectcalico.org",
     "tiers.crd.projectcalico.org",
+    "clusterinfraassessmentreports.aquasecurity.github.io",
     "clusterpolicyreports.wgpolicyk8s.io",
     "clusterreports.openreports.io",
 }

@@ -24,7 +24,6 @@ from quarantine_kubernetes.objects import (
 
 _READ_PODS: Final = KINDS[POD].permission("get")
 _LIST_PODS: Final = KINDS[POD].permission("list")
-_API_GROUPS: Final = {word: f"{kind.group}/v1" if kind.group else "v1" for word, kind in WORKLOADS.items()}
 
 
 def owner(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
@@ -103,18 +102,11 @@ def pods(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
 
 
 def controller_of(found: Mapping[str, Any], resource: Resource) -> Resource | None:
-    """Its controller, if that is of a kind that we know."""
+    """Its controller, if that is of a kind that runs pods and that we know."""
     for item in found["metadata"].get("ownerReferences") or []:
-        if not item.get("controller"):
-            continue
-        word = item["kind"].lower()
-        if item["apiVersion"] == _API_GROUPS.get(word):
-            kind, name = WORKLOAD, f"{word}/{item['name']}"
-        elif item["apiVersion"] == "batch/v1" and word in ("job", "cronjob"):
-            kind, name = f"kubernetes:{word}", item["name"]
-        else:
-            return None
-        return Resource(kind=kind, id=name, scope=resource.scope, uid=item["uid"])
+        if item.get("controller"):
+            above = objects.referred(item, resource.scope)
+            return above if above is not None and above.kind in (WORKLOAD, JOB, CRON_JOB) else None
     return None
 
 

@@ -4,6 +4,8 @@ Of the client, the configuration is used (kubeconfig, exec plug-ins, token renew
 sets up for it (proxies, client certificates, the cluster's certificate authority).
 """
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from quarantine.errors import Unreachable
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
+CHUNK: Final = 65536
 
 
 class Session:
@@ -27,6 +30,13 @@ class Session:
 
     def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
         """One try. Raises urllib3's errors, and Unreachable if there are no credentials to send."""
+        return self._send(method, path, body, headers, preload_content=True)
+
+    def follow(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
+        """The same, for an answer that is read while it comes. Close it."""
+        return self._send(method, path, body, headers, preload_content=False)
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str], preload_content: bool) -> Any:
         from urllib3 import Timeout
 
         return self._pool.urlopen(
@@ -36,6 +46,7 @@ class Session:
             headers={**headers, **self._authorization()},
             timeout=Timeout(connect=CONNECT_SECONDS, read=self._read_seconds),
             retries=False,
+            preload_content=preload_content,
         )
 
     def _authorization(self) -> dict[str, str]:
@@ -46,6 +57,24 @@ class Session:
         except (ConfigException, OSError, ValueError) as error:
             raise Unreachable(f"the credentials could not be renewed: {error}") from error
         return {"Authorization": token["value"]} if token else {}
+
+
+def events(response: Any) -> Iterator[dict[str, Any]]:
+    """What an API server says of changes, a line of JSON each, until it ends or breaks off: either way what came is whole,
+    and whoever follows asks for the rest next time."""
+    from urllib3.exceptions import HTTPError
+
+    rest = b""
+    try:
+        for chunk in response.stream(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in filter(None, lines):
+                yield json.loads(line)
+    except HTTPError:
+        return
+    finally:
+        response.close()
+        response.release_conn()
 
 
 def from_kubeconfig(path: Path | None, context: str | None = None, read_seconds: float = READ_SECONDS) -> Session:

@@ -8,6 +8,7 @@ see `KubeApi` for pods, `Enforcer` for packets.
 import json
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -140,6 +141,13 @@ class ControlPlane(KubeApi):
         events: list[dict[str, Any]] = [json.loads(line) for line in whole_lines]
         return [event for event in events if user is None or event["user"].get("username") == user]
 
+    def forget(self) -> None:
+        """What was before now, as an API server lets etcd do after five minutes (--etcd-compaction-interval)."""
+        revision = int(self.get("/api/v1/namespaces?limit=1")["metadata"]["resourceVersion"])
+        body = json.dumps({"revision": revision, "physical": True}).encode()
+        request = urllib.request.Request(f"{self._etcd}/v3/kv/compaction", data=body)
+        urllib.request.urlopen(request, timeout=10).close()
+
     def _write_files(self) -> None:
         write_server_certificate(self._home)
         write_signing_keys(self._home)
@@ -149,7 +157,8 @@ class ControlPlane(KubeApi):
 
     def _start(self, binary: Path) -> None:
         home = self._home
-        etcd, peers = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        self._etcd = etcd = f"http://127.0.0.1:{free_port()}"
+        peers = f"http://127.0.0.1:{free_port()}"
         self._run_component(
             binary,
             "etcd",

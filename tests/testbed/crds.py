@@ -1,7 +1,8 @@
-"""The CustomResourceDefinitions of network plug-ins, for a control plane where nothing enforces what they are about.
+"""The CustomResourceDefinitions of network plug-ins and of scanners, for a control plane where none of them runs.
 
-Cilium's and network-policy-api's are the published ones, out of their Go modules. Calico's module is not to be had; its
-two are ours, with the fields that we use as api/config/crd of projectcalico/calico describes them.
+Cilium's, network-policy-api's, and those of policy reports are the published ones, out of Go modules. The modules of
+Calico and Trivy Operator are not to be had; theirs are ours, with the fields that we use as api/config/crd of
+projectcalico/calico and deploy/helm/crds of aquasecurity/trivy-operator describe them.
 """
 
 import json
@@ -28,6 +29,16 @@ FILES: Final = {
         "config/crd/standard/policy.networking.k8s.io_clusternetworkpolicies.yaml",
     ],
 }
+REPORT_FILES: Final = {
+    "github.com/kyverno/kyverno": [
+        "config/crds/policyreport/wgpolicyk8s.io_policyreports.yaml",
+        "config/crds/policyreport/wgpolicyk8s.io_clusterpolicyreports.yaml",
+    ],
+    "github.com/openreports/reports-api": [
+        "config/crd/openreports.io_reports.yaml",
+        "config/crd/openreports.io_clusterreports.yaml",
+    ],
+}
 
 
 def published(module: str) -> list[Object]:
@@ -45,7 +56,7 @@ def published(module: str) -> list[Object]:
     found = json.loads(done.stdout or "{}")
     if "Dir" not in found:
         raise Missing(f"the CRDs of {module}: {found.get('Error', done.stderr)}")
-    return [yaml.safe_load((Path(found["Dir"]) / file).read_text()) for file in FILES[module]]
+    return [yaml.safe_load((Path(found["Dir"]) / file).read_text()) for file in (FILES | REPORT_FILES)[module]]
 
 
 def calico() -> list[Object]:
@@ -55,6 +66,41 @@ def calico() -> list[Object]:
         ),
         _definition("NetworkPolicy", "networkpolicies", "Namespaced", _CALICO_POLICY),
     ]
+
+
+def trivy() -> list[Object]:
+    """Its reports have no `spec`; what is not named in a schema is kept there too."""
+    return [
+        _trivy("ExposedSecretReport", "Namespaced", ["artifact", "scanner", "secrets", "summary", "updateTimestamp"]),
+        _trivy("ConfigAuditReport", "Namespaced", ["checks"]),
+        _trivy("InfraAssessmentReport", "Namespaced", ["checks"]),
+        _trivy("ClusterInfraAssessmentReport", "Cluster", ["checks"]),
+        _trivy("VulnerabilityReport", "Namespaced", ["artifact", "scanner", "summary", "vulnerabilities"]),
+    ]
+
+
+def _trivy(kind: str, scope: str, required: list[str]) -> Object:
+    group, plural = "aquasecurity.github.io", f"{kind.lower()}s"
+    open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    known = {
+        "updateTimestamp": {"type": "string", "format": "date-time"},
+        "artifact": open_object,
+        "scanner": {**open_object, "required": ["name", "vendor", "version"]},
+        "summary": open_object,
+        "checks": _many({**open_object, "required": ["checkID", "severity", "success"]}),
+        "secrets": _many({**open_object, "required": ["category", "match", "ruleID", "severity", "target", "title"]}),
+        "vulnerabilities": _many({**open_object, "required": ["resource", "severity", "title", "vulnerabilityID"]}),
+    }
+    report = {**open_object, "required": required, "properties": known}
+    schema = {**open_object, "required": ["report"], "properties": {"report": report}}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "names": names, "scope": scope, "versions": [version]},
+    }
 
 
 def install(api: KubeApi, definitions: list[Object]) -> None:
