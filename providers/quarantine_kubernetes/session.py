@@ -60,8 +60,8 @@ class Session:
 
 
 def events(response: Any) -> Iterator[dict[str, Any]]:
-    """What an API server says of changes, a line of JSON each, until it ends or breaks off: either way what came is whole,
-    and whoever follows asks for the rest next time."""
+    """What an API server says of changes, a line of JSON each, until it ends or breaks off: either way what came is
+    whole, and whoever follows asks for the rest next time."""
     from urllib3.exceptions import HTTPError
 
     rest = b""
