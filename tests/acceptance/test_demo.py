@@ -51,6 +51,12 @@ def test_the_demo_holds_what_it_claims(environment: dict[str, str]) -> None:
     assert left_behind(environment["TMPDIR"]) == []
 
 
+def _hear_both() -> None:
+    """A shell that starts something in the background has it ignore SIGINT, and its children with it."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_leaves_nothing(
     environment: dict[str, str], tmp_path: Path, how: signal.Signals
@@ -58,7 +64,12 @@ def test_a_demo_that_is_stopped_leaves_nothing(
     said = tmp_path / "said.txt"
     with said.open("wb") as output:
         demo = subprocess.Popen(
-            COMMAND, env={**environment, "PYTHONUNBUFFERED": "1"}, stdout=output, stderr=output, start_new_session=True
+            COMMAND,
+            env={**environment, "PYTHONUNBUFFERED": "1"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_hear_both,
         )
         try:
             until(lambda: "a forged report is refused" in said.read_text(), seconds=60)

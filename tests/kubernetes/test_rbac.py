@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,20 @@ from tests.testbed.poll import until
 ISOLATE = ("permissions", "--provider", "kubernetes", "--playbook", "isolate-pod")
 
 
-def apply(api: ControlPlane, objects: list[dict[str, Any]]) -> None:
-    """As `kubectl apply` would."""
+@contextmanager
+def applied(api: ControlPlane, objects: list[dict[str, Any]]) -> Iterator[None]:
+    """As `kubectl apply` does it; taken away at the end of the block, or our user would keep those rights."""
+    paths = []
     for thing in objects:
         namespace = thing["metadata"].get("namespace")
-        base = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
-        api.create(f"{base}/{thing['kind'].lower()}s", thing)
+        collection = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
+        paths.append(f"{collection}/{thing['kind'].lower()}s")
+        api.create(paths[-1], thing)
+    try:
+        yield
+    finally:
+        for path, thing in zip(paths, objects, strict=True):
+            api.delete(f"{path}/{thing['metadata']['name']}")
 
 
 def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +51,6 @@ def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
     assert done.returncode == 0, done.stderr
     objects = list(yaml.safe_load_all(done.stdout))
     assert [thing["kind"] for thing in objects] == ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"] * 2
-    apply(control_plane, objects)
     ours = control_plane.as_user(SERVICE)
 
     def may(method: str, path: str, body: object = None) -> bool:
@@ -55,13 +64,14 @@ def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
             raise
         return True
 
-    pod = namespace.pod("web-1")
-    until(lambda: may("GET", namespace.pod_path("web-1")))
-    assert may("PATCH", namespace.pod_path("web-1"), {"metadata": {"uid": pod.uid, "labels": {"a": "b"}}})
-    assert may("GET", namespace.policies)
-    assert not may("GET", "/api/v1/namespaces/default/pods")
-    assert not may("GET", f"/api/v1/namespaces/{namespace.name}/secrets")
-    assert not may("DELETE", namespace.pod_path("web-1"))
+    with applied(control_plane, objects):
+        pod = namespace.pod("web-1")
+        until(lambda: may("GET", namespace.pod_path("web-1")))
+        assert may("PATCH", namespace.pod_path("web-1"), {"metadata": {"uid": pod.uid, "labels": {"a": "b"}}})
+        assert may("GET", namespace.policies)
+        assert not may("GET", "/api/v1/namespaces/default/pods")
+        assert not may("GET", f"/api/v1/namespaces/{namespace.name}/secrets")
+        assert not may("DELETE", namespace.pod_path("web-1"))
 
 
 def test_the_reader_changes_nothing() -> None:

@@ -152,7 +152,7 @@ def test_an_autoscaler_that_puts_it_back_is_drift(namespace: Namespace, cloud: K
     running(namespace, 2)
     setting = scaling(namespace, cloud)
     before = contain(setting)
-    assert reached(seen(setting), setting.target(before))
+    until(lambda: reached(seen(setting), setting.target(before)))
     scale(namespace, 3)
     target = setting.target(before)
     assert isinstance(target, State)
