@@ -98,7 +98,7 @@ class App:
 
     @cached_property
     def evidence(self) -> EvidenceStore:
-        return EvidenceStore(self.settings.data / "evidence")
+        return EvidenceStore(self.settings.data / "evidence", self.settings.evidence)
 
     @cached_property
     def planner(self) -> Planner:

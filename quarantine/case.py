@@ -166,6 +166,23 @@ class Evidence(Value):
     media_type: str
     sha256: str
     size: int
+    cut_from: int | None = None
+    """The bytes that it had, where it was larger than what is kept: only its beginning is."""
+
+
+class Custody(Value):
+    """How evidence came into our hands: who took it where, when, and with what."""
+
+    action: str
+    resource: Resource
+    principal: str
+    """As whom, in the provider's own words."""
+    worker: str
+    """The process and the host that asked for it."""
+    tool: str
+    """This program and its version."""
+    began_at: Moment
+    ended_at: Moment
 
 
 class OfStep(Value):
@@ -177,6 +194,7 @@ class OfStep(Value):
 class Captured(OfStep):
     type: Literal["captured"] = "captured"
     evidence: tuple[Evidence, ...]
+    custody: Custody
 
 
 class Intended(OfStep):

@@ -288,6 +288,14 @@ class Ledger(Value):
     anchor_every: Duration = timedelta(seconds=60)
 
 
+class Evidence(Value):
+    """How much of what is captured is kept, in bytes. What is larger is cut, and the record says so."""
+
+    largest_bytes: int = Field(default=64 << 20, ge=1024)
+    step_bytes: int = Field(default=256 << 20, ge=1024)
+    """Of everything that one step captures."""
+
+
 class Settings(Value):
     """Everything that can be set."""
 
@@ -301,6 +309,7 @@ class Settings(Value):
     server: Server = Server()
     worker: Worker = Worker()
     ledger: Ledger = Ledger()
+    evidence: Evidence = Evidence()
     sources: dict[str, Source] = Field(default_factory=dict)
     schedules: dict[str, Schedule] = Field(default_factory=dict)
     notify: dict[str, Webhook] = Field(default_factory=dict)

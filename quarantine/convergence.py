@@ -14,12 +14,14 @@ from typing import Any
 
 import tenacity
 
+from quarantine import __version__
 from quarantine.action import GONE, Absence, Action, Capture, Mark, State, between, reached, three_way
 from quarantine.case import (
     Applied,
     Captured,
     Case,
     Closed,
+    Custody,
     Intended,
     NotApplied,
     OperationFailed,
@@ -107,9 +109,18 @@ class Convergence:
         if not isinstance(capture, Capture):
             raise QuarantineError(f"{step.action} is not a capture in this version")
         cloud = self._planner.cloud(step.resource)
-        artifacts = self.reading(lambda: list(capture.collect(cloud, step.resource)))
-        kept = tuple(self._evidence.keep(artifact) for artifact in artifacts)
-        turn.add(Captured(step=step.index, evidence=kept))
+        principal, began_at = self.reading(self._planner.principal, step.resource), self._clock()
+        kept = self.reading(lambda: self._evidence.keep_all(capture.collect(cloud, step.resource)))
+        custody = Custody(
+            action=step.action,
+            resource=step.resource,
+            principal=principal,
+            worker=turn.lease.owner,
+            tool=f"cloud-quarantine {__version__}",
+            began_at=began_at,
+            ended_at=self._clock(),
+        )
+        turn.add(Captured(step=step.index, evidence=kept, custody=custody))
         return True
 
     def intend(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:

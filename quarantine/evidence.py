@@ -3,32 +3,53 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from quarantine.action import Artifact
 from quarantine.case import Evidence
+from quarantine.config import Evidence as Limits
 from quarantine.errors import NotFound, QuarantineError
-
-LARGEST = 64 << 20
-"""Bytes of one artifact. More than this belongs into an object store."""
 
 
 class EvidenceStore:
     """A folder of content-addressed files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self.folder = folder
+        self._limits = limits or Limits()
 
-    def keep(self, artifact: Artifact) -> Evidence:
-        """Durable when this returns. The same content again is the same file."""
-        if len(artifact.content) > LARGEST:
-            raise QuarantineError(f"{artifact.name} has {len(artifact.content)} bytes, more than {LARGEST}")
-        sha256 = hashlib.sha256(artifact.content).hexdigest()
+    def keep_all(self, artifacts: Iterable[Artifact]) -> tuple[Evidence, ...]:
+        """What one step collects, one after the other, so that only one of them is in memory.
+
+        What is larger than the limits is cut, and the entry says so: who floods a log does not stop a containment.
+        Raises QuarantineError if the disk does not take it.
+        """
+        kept: list[Evidence] = []
+        left = self._limits.step_bytes
+        for artifact in artifacts:
+            kept.append(self.keep(artifact, min(left, self._limits.largest_bytes)))
+            left -= kept[-1].size
+        return tuple(kept)
+
+    def keep(self, artifact: Artifact, most: int | None = None) -> Evidence:
+        """Durable when this returns. The same content again is the same file. Of a larger one only `most` bytes."""
+        content = artifact.content[: self._limits.largest_bytes if most is None else most]
+        sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._write(path, artifact.content)
-        return Evidence(name=artifact.name, media_type=artifact.media_type, sha256=sha256, size=len(artifact.content))
+        try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._write(path, content)
+        except OSError as error:
+            raise QuarantineError(f"evidence cannot be kept in {self.folder}: {error.strerror}") from error
+        return Evidence(
+            name=artifact.name,
+            media_type=artifact.media_type,
+            sha256=sha256,
+            size=len(content),
+            cut_from=len(artifact.content) if len(content) < len(artifact.content) else None,
+        )
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256

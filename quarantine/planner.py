@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from quarantine.action import Action, Capture, Cloud, Group, OneWay, Provider, reached
+from quarantine.action import Action, Capture, Cloud, Group, Identity, OneWay, Provider, reached
 from quarantine.case import Case, Escalation
 from quarantine.config import Settings
 from quarantine.errors import Gone, Malformed, Missing, NotFound, ProviderError
@@ -53,6 +53,7 @@ class Planner:
         self._settings = settings
         self._store = store
         self._clouds: dict[tuple[str, str], Cloud] = {}
+        self._principals: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def cloud(self, resource: Resource) -> Cloud:
@@ -198,8 +199,18 @@ class Planner:
         for step in plan.steps:
             account = step.resource.account
             if account not in found:
-                provider: Provider = self._registry.provider(step.resource.provider)
-                found[account] = provider.identity(self.cloud(step.resource)).account
+                found[account] = self._identity(step.resource).account
+        return found
+
+    def principal(self, resource: Resource) -> str:
+        """As whom the provider knows us where this resource is, as it last said to this process."""
+        known = self._principals.get((resource.provider, resource.account))
+        return known if known is not None else self._identity(resource).principal
+
+    def _identity(self, resource: Resource) -> Identity:
+        provider: Provider = self._registry.provider(resource.provider)
+        found: Identity = provider.identity(self.cloud(resource))
+        self._principals[resource.provider, resource.account] = found.principal
         return found
 
     def _targets(self, step: Step, resource: Resource) -> Iterator[Resource]:

@@ -162,13 +162,19 @@ def _facts(case: Case, events: Sequence[Recorded], now: datetime) -> list[tuple[
 
 
 def _show_evidence(screen: Screen, events: Sequence[Recorded]) -> None:
-    kept = [item for recorded in events if isinstance(recorded.event, Captured) for item in recorded.event.evidence]
-    if not kept:
+    captured = [recorded.event for recorded in events if isinstance(recorded.event, Captured)]
+    if not captured:
         return
     _title(screen, "Evidence")
-    for item in kept:
-        screen.line("  ", safe(item.name), safe(f"  {item.media_type}, {item.size} bytes", "dim"))
-        screen.line(Text(f"    sha256 {item.sha256}", "dim"))
+    for event in captured:
+        taken, what = event.custody, f"{event.custody.action} of {event.custody.resource.id}"
+        at = f"  {moment(taken.ended_at)}, as {taken.principal}, by {taken.worker} with {taken.tool}"
+        screen.prose(joined(safe(what), safe(at, "dim")), "  ")
+        for item in event.evidence:
+            cut = f", the beginning of {item.cut_from}" if item.cut_from is not None else ""
+            size = safe(f"  {item.media_type}, {item.size} bytes{cut}", "dim")
+            screen.line("    ", safe(item.name), size)
+            screen.line(Text(f"      sha256 {item.sha256}", "dim"))
 
 
 def _title(screen: Screen, title: str) -> None:

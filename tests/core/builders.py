@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from quarantine.case import Case, Event, Opened, Recorded, fold
+from quarantine.case import Case, Custody, Event, Opened, Recorded, fold
 from quarantine.model import Finding, Resource, Severity
 from quarantine.plan import Nature, Plan, PlannedStep
 from quarantine.playbook import Match, Playbook, Step
@@ -78,6 +78,19 @@ def plan(*steps: PlannedStep, **parts: Any) -> Plan:
         "steps": steps or (step(),),
     }
     return Plan(**{**usual, **parts})
+
+
+def custody(**parts: Any) -> Custody:
+    usual = {
+        "action": "fake:machine-capture",
+        "resource": resource(),
+        "principal": "user/quarantine",
+        "worker": "host:1:abc",
+        "tool": "cloud-quarantine 1.0",
+        "began_at": NOW,
+        "ended_at": NOW,
+    }
+    return Custody(**{**usual, **parts})
 
 
 def opened(**parts: Any) -> Opened:

@@ -25,7 +25,7 @@ from quarantine.ledger import Sealed, seal
 from quarantine.note import Key
 from quarantine.sealer import Sealer
 from quarantine.store.sql import Store
-from tests.core.builders import NOW, Clock
+from tests.core.builders import NOW, Clock, custody
 from tests.core.tampering import Database, Exported, Medium, Rows
 from tests.core.test_tree import KEY, OTHER, write
 
@@ -44,8 +44,9 @@ def medium(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
     piece = made.evidence.keep(Artifact(name="log", media_type="text/plain", content=b"what it said"))
     of_case = rows.of(rows.entries[-1].case)
     last = rows.entries[of_case[-1]]
-    captured = Recorded(case=last.case, seq=last.seq, at=NOW, by="engine", event=Captured(step=0, evidence=(piece,)))
-    rows.entries[of_case[-1]] = replace(last, content=seal(captured, "").content)
+    captured = Captured(step=0, evidence=(piece,), custody=custody())
+    recorded = Recorded(case=last.case, seq=last.seq, at=NOW, by="engine", event=captured)
+    rows.entries[of_case[-1]] = replace(last, content=seal(recorded, "").content)
     rows.make_good(KEY)
     rows.notes.insert(0, rows.note(KEY, 6))
     made.save(rows)
