@@ -52,7 +52,7 @@ def _say_what_changed(saved: "Plan", now: "Plan") -> None:
 
 def _changes(saved: "Plan", now: "Plan") -> list[str]:
     """What differs, as far as it can be said in words."""
-    from quarantine.cli.screen import value_text
+    from quarantine.narrative import value_text
 
     found = []
     if saved.playbook_digest != now.playbook_digest:

@@ -17,9 +17,9 @@ from quarantine.case import Case
 from quarantine.cli.options import tell
 from quarantine.cli.plan_view import show_plan, show_subject
 from quarantine.cli.screen import Screen, age, safe, stderr
-from quarantine.cli.timeline import said
 from quarantine.errors import Misused
 from quarantine.guard import Judgement
+from quarantine.narrative import said
 from quarantine.plan import Nature, Plan
 from quarantine.text import safe_text
 

@@ -7,8 +7,9 @@ from rich.text import Text
 
 from quarantine.case import Allowed, Captured, Case, Recorded, Stage, Status
 from quarantine.cli.plan_view import show_plan, show_subject
-from quarantine.cli.screen import Screen, age, joined, moment, safe, severity_text, status_text
-from quarantine.cli.timeline import Timeline, said
+from quarantine.cli.screen import Screen, age, joined, safe, severity_text, status_text
+from quarantine.cli.timeline import Timeline
+from quarantine.narrative import moment, said
 from quarantine.store.sql import Line
 
 COLUMNS = (

@@ -9,12 +9,13 @@ from quarantine.app import App
 from quarantine.case import Opened, Status
 from quarantine.cli import hand
 from quarantine.cli.plan_view import show_plan, show_subject, total
-from quarantine.cli.screen import Screen, joined, moment, safe, severity_text
+from quarantine.cli.screen import Screen, joined, safe, severity_text
 from quarantine.errors import NotFound, QuarantineError
 from quarantine.guard import Hold, Judgement, Refuse
 from quarantine.intake import STICKY
 from quarantine.match import Trial
 from quarantine.model import Finding
+from quarantine.narrative import moment
 from quarantine.plan import Plan
 from quarantine.text import closest
 

@@ -145,12 +145,13 @@ def _show(switches: list["Switch"]) -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
+    from quarantine.narrative import moment
 
     if not switches:
         options.tell("No kill switch is on.")
         return
     rows = [
-        (screen.safe(s.scope, "bold red"), Text(screen.moment(s.at)), screen.safe(s.by), screen.safe(s.reason))
+        (screen.safe(s.scope, "bold red"), Text(moment(s.at)), screen.safe(s.by), screen.safe(s.reason))
         for s in switches
     ]
     screen.stdout().table(("STOPPED", "SINCE", "BY", "REASON"), rows)

@@ -1,14 +1,11 @@
 """A plan as a person reads it before saying yes: each changed value, what stays possible, what is needed for it."""
 
-from collections.abc import Iterator
-from typing import Any
-
 from rich.text import Text
 
-from quarantine.cli.screen import Screen, joined, safe, value_text
+from quarantine.cli.screen import Screen, joined, safe
 from quarantine.guard import Hold, Judgement
+from quarantine.narrative import changes, value_text
 from quarantine.plan import Nature, Plan, PlannedStep
-from quarantine.state import Difference
 
 _STYLES = {"+": "green", "~": "yellow", "-": "red"}
 _NATURES = {Nature.CAPTURE: "evidence", Nature.REVERSIBLE: "can be undone", Nature.ONE_WAY: "cannot be undone"}
@@ -50,28 +47,6 @@ def total(plan: Plan) -> str:
     captures = len(plan.steps) - len(acts)
     others = ((already, "contained already"), (refused, "cannot work here"), (captures, "to keep as evidence"))
     return ", ".join([f"{to_do} to contain", *(f"{count} {what}" for count, what in others if count)])
-
-
-def changes(differences: tuple[Difference, ...]) -> Iterator[tuple[str, str, str]]:
-    """(`+`, `~` or `-`, name, values) for each single value: something where nothing was is one line for each key."""
-    for item in differences:
-        name = ".".join(item.path)
-        nothing_before = item.absent_before or item.before is None
-        nothing_after = item.absent_after or item.after is None
-        if nothing_before and not nothing_after:
-            yield from (("+", key, value_text(value)) for key, value in _leaves(name, item.after))
-        elif nothing_after and not nothing_before:
-            yield from (("-", key, value_text(value)) for key, value in _leaves(name, item.before))
-        else:
-            yield "~", name, f"{value_text(item.before)} → {value_text(item.after)}"
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(f"{name}.{key}", inner)
-    else:
-        yield name, value
 
 
 def _show_step(screen: Screen, plan: Plan, step: PlannedStep) -> None:

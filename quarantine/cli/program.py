@@ -18,7 +18,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Begin": ("demo", "init", "doctor", "permissions", "validate", "serve", "worker"),
     "Contain": ("explain", "plan", "apply", "run"),
     "Cases": ("case", "kill", "budget", "sweep", "break-glass", "token"),
-    "Look": ("playbook", "audit", "version", "completion"),
+    "Look": ("playbook", "report", "audit", "version", "completion"),
 }
 
 

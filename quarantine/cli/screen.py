@@ -4,11 +4,10 @@ green   held, verified, given back        yellow  waits for a person, changed   
 bold    what a line is about              dim     what only some will read
 """
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, TextIO
+from datetime import timedelta
+from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -150,23 +149,3 @@ def age(span: timedelta) -> str:
         if seconds >= 2 * size or (seconds >= size and unit != "min"):
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def gap(span: timedelta) -> str:
-    """`+0.25 s` between two events, `+3.2 min`, `+2.0 h`."""
-    seconds = span.total_seconds()
-    if seconds < 10:
-        return f"+{seconds:.2f} s"
-    if seconds < 120:
-        return f"+{seconds:.0f} s"
-    return f"+{seconds / 60:.1f} min" if seconds < 7200 else f"+{seconds / 3600:.1f} h"
-
-
-def value_text(value: Any, longest: int = 80) -> str:
-    """A JSON value as people write it: text bare, everything else as JSON."""
-    shown = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-    return safe_text(shown, longest)

@@ -109,6 +109,7 @@ def _show(tokens: Sequence["Token"], now: datetime) -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
+    from quarantine.narrative import moment
 
     if not tokens:
         options.tell("No tokens. To make one: quarantine token create PERSON --role operator")
@@ -120,7 +121,7 @@ def _show(tokens: Sequence["Token"], now: datetime) -> None:
             Text(_state(token, now), "green" if token.dead(now) is None else "dim"),
             screen.safe(_said(token)),
             Text(f"{token.expires_at:%Y-%m-%d}"),
-            Text("never" if token.used_at is None else screen.moment(token.used_at)),
+            Text("never" if token.used_at is None else moment(token.used_at)),
         )
         for token in tokens
     ]

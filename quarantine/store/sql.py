@@ -440,6 +440,14 @@ class Store:
             raise NotFound(f"there is no case {case_id}. See: quarantine case list")
         return found
 
+    def contents(self, case_id: str) -> list[bytes]:
+        """Every entry of a case as it is stored, in order. Raises NotFound."""
+        with self._read() as connection:
+            found = [bytes(content) for content in connection.execute(_EVENTS, {"case": case_id, "after": 0}).scalars()]
+        if not found:
+            raise NotFound(f"there is no case {case_id}. See: quarantine case list")
+        return found
+
     def find(self, prefix: str) -> str:
         """The id of the only case whose id begins so. Raises NotFound."""
         with self._read() as connection:

@@ -35,3 +35,14 @@ else
   echo "iproute2 or iptables is not installed, and this is not root on a Debian: tests with packets will be skipped." >&2
   [ "${STRICT:-}" != 1 ] || exit 1
 fi
+
+if command -v chromium >/dev/null; then
+  echo "Chromium: it is here."
+elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+  echo "Chromium: installing Debian's; a test looks at a page with it ..."
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null
+else
+  echo "Chromium is not installed, and this is not root on a Debian: the test that looks at a page will be skipped." >&2
+  [ "${STRICT:-}" != 1 ] || exit 1
+fi
