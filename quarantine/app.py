@@ -17,12 +17,13 @@ from quarantine.evidence import EvidenceStore
 from quarantine.intake import Intake
 from quarantine.match import Matcher
 from quarantine.model import now
+from quarantine.note import Key
 from quarantine.notify import LogChannel, Notifier, WebhookChannel, subscriptions
 from quarantine.owner import new_name
 from quarantine.planner import Planner
 from quarantine.playbook import Shelf
 from quarantine.registry import Registry
-from quarantine.sealer import Sealer, key_of, make_key
+from quarantine.sealer import NEXT, Sealer, key_in_use, key_of, make_key
 from quarantine.sources import Poller
 from quarantine.store.sql import Store
 from quarantine.text import closest
@@ -85,16 +86,18 @@ class App:
                 log.info("not_sealing", extra={"why": "the ledger key is on another host"})
                 return None
             log.warning("ledger_key_made", extra={"file": str(path), "verifier": str(key.verifier)})
-        elif not path.exists():
+            found = str(key.verifier)
+        elif not path.exists() and not path.with_name(path.name + NEXT).exists():
             log.info("not_sealing", extra={"why": f"the ledger key is not here: {path}"})
             return None
-        else:
-            key = key_of(path)
-        if self.store.log_key(str(key.verifier)) != str(key.verifier):
-            raise Misconfigured(
-                f"{path} is not the key that this record is signed with: bring that back, or take this one away"
-            )
-        return Sealer(self.store, key, self.clock, self.settings.ledger)
+        if found is None:
+            found = self.store.log_key(str(key_of(path).verifier)) or ""
+        return Sealer(self.store, key_in_use(path, found), self.clock, self.settings.ledger, renewed=self._signing_key)
+
+    def _signing_key(self) -> Key | None:
+        """The key that signs the record by now, if it is here."""
+        path = self.ledger_key
+        return key_in_use(path, self.store.log_key() or "") if path.exists() else None
 
     @cached_property
     def evidence(self) -> EvidenceStore:

@@ -16,10 +16,12 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
-from quarantine.ledger import START, Sealed, captured_in, checked
+from quarantine.journal import JOURNAL
+from quarantine.ledger import START, Sealed, captured_in, rotation_in
 from quarantine.merkle import SIZE, Frontier, leaf
 from quarantine.model import read_canonical
 from quarantine.note import Unsigned, Verifier
+from quarantine.succession import Succession
 from quarantine.text import many
 
 STALE = timedelta(seconds=120)
@@ -157,6 +159,7 @@ class _Reading:
     def __init__(self) -> None:
         self.entries = self.cases = self.checked = self.elsewhere = 0
         self.evidence: dict[str, str] = {}
+        self._rotations: list[tuple[int, str]] = []
         self._places = array("q")
         self._leaves = bytearray()
         self._written = array("d")
@@ -177,7 +180,7 @@ class _Reading:
         case = chain.case
         if chain.length is None:
             raise _Wrong(Finding.MISSING, f"case {case} was deleted, and entries of it are still there")
-        self.cases += 1
+        self.cases += case != JOURNAL
         previous, expected = START, 1
         for sealed in chain.entries:
             entry = _entry(sealed, case, expected, previous)
@@ -205,6 +208,9 @@ class _Reading:
             raise _Wrong(Finding.MISSING, f"{where}: the tree has no place {sealed.position}")
         if leaf(sealed.content) != sealed.leaf:
             raise _Wrong(Finding.ALTERED, f"{where}: its bytes are not those that were sealed")
+        statement = rotation_in(entry)
+        if statement is not None:
+            self._rotations.append((sealed.position, statement))
         self._places.append(sealed.position)
         self._leaves += sealed.leaf
         self._written.append(written.timestamp())
@@ -229,7 +235,7 @@ class _Reading:
 
     def compare(self, notes: Sequence[str], trust: Trust) -> str:
         """The tree at every size that was signed with the root that was signed."""
-        wanted = _states(notes, trust)
+        wanted = self._states(notes, trust)
         size = len(self._leaves) // SIZE
         tree = Frontier()
         for signed in sorted(wanted):
@@ -245,6 +251,22 @@ class _Reading:
         count = many(len(notes), "checkpoint")
         covered = f"the last of {count} covers {max(wanted, default=0)}" if notes else "none is signed yet"
         return f"{many(size, 'entry', 'entries')} in the tree, {covered}"
+
+    def _states(self, notes: Sequence[str], trust: Trust) -> dict[int, list[tuple[bytes, bool]]]:
+        """What was signed: by size, the root and whether it was kept elsewhere."""
+        wanted: dict[int, list[tuple[bytes, bool]]] = {}
+        try:
+            keys = Succession(trust.keys, sorted(self._rotations))
+        except Unsigned as error:
+            raise _Wrong(Finding.KEY, f"the change of the key cannot be trusted: {error}") from None
+        for note, anchored in [*((note, False) for note in notes), *((note, True) for note in trust.anchors)]:
+            try:
+                found = keys.checked(note)
+            except Unsigned as error:
+                kind = "an anchored" if anchored else "a"
+                raise _Wrong(Finding.KEY, f"{kind} checkpoint cannot be trusted: {error}") from None
+            wanted.setdefault(found.size, []).append((found.root, anchored))
+        return wanted
 
     def _no_old_end(self, signed: int, now: datetime) -> None:
         loose = [at for place, at in zip(self._places, self._written, strict=True) if place >= signed]
@@ -293,19 +315,6 @@ def _entry(sealed: Sealed, case: str, expected: int, previous: str) -> dict[str,
     if entry.get("prev") != previous:
         raise wrong(Finding.ALTERED, "it does not follow the entry before it")
     return entry
-
-
-def _states(notes: Sequence[str], trust: Trust) -> dict[int, list[tuple[bytes, bool]]]:
-    """What was signed: by size, the root and whether it was kept elsewhere."""
-    wanted: dict[int, list[tuple[bytes, bool]]] = {}
-    for note, anchored in [*((note, False) for note in notes), *((note, True) for note in trust.anchors)]:
-        try:
-            found = checked(note, trust.keys)
-        except Unsigned as error:
-            kind = "an anchored" if anchored else "a"
-            raise _Wrong(Finding.KEY, f"{kind} checkpoint cannot be trusted: {error}") from None
-        wanted.setdefault(found.size, []).append((found.root, anchored))
-    return wanted
 
 
 def _other_root(size: int, anchored: bool) -> _Wrong:

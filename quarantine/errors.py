@@ -2,6 +2,7 @@
 
 QuarantineError
 ├── Misconfigured        a setting, playbook or plan file is wrong: file, line, column, what would be right
+│   └── Superseded       another key signs the record by now
 ├── Malformed            a record from outside does not have the shape that its source promises
 ├── Missing              a package that a provider needs is not installed; the command that installs it
 ├── NotFound             no case, playbook, provider of that name
@@ -33,6 +34,10 @@ class QuarantineError(Exception):
 
 class Misconfigured(QuarantineError):
     """The configuration, a playbook or a plan file is wrong."""
+
+
+class Superseded(Misconfigured):
+    """Another key signs the record by now."""
 
 
 class Malformed(QuarantineError):

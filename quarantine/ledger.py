@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quarantine.case import Recorded
+from quarantine.journal import JOURNAL, Noted
 from quarantine.merkle import includes, inclusion, leaf
 from quarantine.model import canonical
 from quarantine.note import ED25519, Checkpoint, Note, Unsigned, Verifier, decoded, encoded
@@ -36,17 +37,26 @@ class Sealed:
     """The hash that the tree has at this place."""
 
 
-def seal(recorded: Recorded, previous: str) -> Sealed:
+def seal(recorded: Recorded | Noted, previous: str) -> Sealed:
     """The canonical bytes of an entry that follows the one with hash `previous`, and their hash."""
     content = canonical({"v": VERSION, "prev": previous, **recorded.model_dump(mode="json")})
     return Sealed(recorded.case, recorded.seq, content, hashlib.sha256(content).hexdigest())
 
 
 def unseal(content: bytes) -> Recorded:
-    """The event in stored bytes."""
-    entry = json.loads(content)
+    """The event of a case in stored bytes."""
+    return Recorded.model_validate(_plain(content))
+
+
+def unseal_noted(content: bytes) -> Noted:
+    """The entry of the journal in stored bytes."""
+    return Noted.model_validate(_plain(content))
+
+
+def _plain(content: bytes) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(content)
     del entry["v"], entry["prev"]
-    return Recorded.model_validate(entry)
+    return entry
 
 
 def captured_in(entry: Any) -> list[dict[str, Any]]:
@@ -58,6 +68,12 @@ def captured_in(entry: Any) -> list[dict[str, Any]]:
     if not isinstance(pieces, list) or not all(isinstance(piece, dict) and "sha256" in piece for piece in pieces):
         raise ValueError("it names evidence without a digest")
     return pieces
+
+
+def rotation_in(entry: Any) -> str | None:
+    """The statement of an entry that another key signs from there on; None for all others."""
+    event = entry.get("event") if isinstance(entry, dict) and entry.get("case") == JOURNAL else None
+    return str(event.get("statement")) if isinstance(event, dict) and event.get("type") == "key_rotated" else None
 
 
 def checked(note: str, trusted: Sequence[Verifier]) -> Checkpoint:
@@ -82,7 +98,7 @@ def proof_of(entry: bytes, index: int, leaves: Sequence[bytes], note: str) -> st
     return "\n".join(lines) + "\n\n" + note
 
 
-def proven(text: str, trusted: Sequence[Verifier]) -> tuple[Recorded, Checkpoint]:
+def proven(text: str, trusted: Sequence[Verifier]) -> tuple[Recorded | Noted, Checkpoint]:
     """The entry that a proof proves, and the state that it was part of. Raises Unsigned, which says what is wrong."""
     head, _, note = text.partition("\n\n")
     lines = head.split("\n")
@@ -97,6 +113,7 @@ def proven(text: str, trusted: Sequence[Verifier]) -> tuple[Recorded, Checkpoint
     if not includes(checkpoint.size, checkpoint.root, int(number), leaf(entry), path):
         raise Unsigned("the entry is not in the tree that was signed")
     try:
-        return unseal(entry), checkpoint
+        noted = _plain(entry).get("case") == JOURNAL
+        return unseal_noted(entry) if noted else unseal(entry), checkpoint
     except (ValueError, KeyError, TypeError):
         raise Unsigned("what is in the tree at this place is no entry") from None

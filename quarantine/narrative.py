@@ -44,6 +44,16 @@ from quarantine.case import (
     Verified,
     Voided,
 )
+from quarantine.journal import (
+    Act,
+    GlassOpened,
+    KeyRotated,
+    Refilled,
+    SwitchedOff,
+    SwitchedOn,
+    TokenCreated,
+    TokenRevoked,
+)
 from quarantine.model import Sighting
 from quarantine.state import Difference
 from quarantine.text import many, safe_text
@@ -118,6 +128,27 @@ def about(recorded: Recorded) -> str:
             return _because(str(event.outcome), event.sentence)
         case NotApplied() | Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
             return event.sentence
+
+
+def act_in_words(act: Act) -> str:
+    """What was done to the installation; may hold text from outside."""
+    match act:
+        case SwitchedOn():
+            return _because(f"kill switch on for {act.scope}", act.reason)
+        case SwitchedOff():
+            return f"kill switch off for {act.scope}"
+        case Refilled():
+            return _because(f"budget of {'every account' if act.account == '*' else act.account} refilled", act.reason)
+        case TokenCreated():
+            grants = ", ".join(act.grants)
+            return f"token {act.token} made for {act.person} ({grants}), until {act.expires_at:%Y-%m-%d}"
+        case TokenRevoked():
+            return f"token {act.token} revoked"
+        case GlassOpened():
+            return _because(f"break-glass {act.glass} opened, until {moment(act.expires_at)}", act.reason)
+        case KeyRotated():
+            old, new = (line.split("+")[1] for line in act.statement.splitlines()[2:4])
+            return _because(f"the ledger key {new} follows {old}", act.reason)
 
 
 def said(sighting: Sighting) -> str:

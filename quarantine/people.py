@@ -37,7 +37,7 @@ class Word(StrEnum):
     LOOSEN = "loosen"
     """Turn a kill switch off, refill a budget."""
     RULE = "rule"
-    """Make and revoke tokens."""
+    """Make and revoke tokens, rotate the key of the record."""
 
 
 class Role(StrEnum):

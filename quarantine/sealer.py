@@ -15,10 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from quarantine.config import Ledger
-from quarantine.errors import Misconfigured, QuarantineError, Unavailable
+from quarantine.errors import Misconfigured, QuarantineError, Superseded, Unavailable
+from quarantine.journal import KeyRotated
 from quarantine.merkle import Frontier
 from quarantine.note import ED25519, Checkpoint, Key, Note, Signer, notes_in
 from quarantine.store.sql import Store
+from quarantine.succession import statement
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +35,16 @@ class Sealer:
     """A thread that seals what was written since it last looked."""
 
     def __init__(
-        self, store: Store, signer: Signer, clock: Callable[[], datetime], settings: Ledger, beat: float = BEAT
+        self,
+        store: Store,
+        signer: Signer,
+        clock: Callable[[], datetime],
+        settings: Ledger,
+        beat: float = BEAT,
+        renewed: Callable[[], Signer | None] = lambda: None,
     ) -> None:
+        """`renewed` gives the key that signs by now, when it is not `signer` any more; None if it is not here."""
+        self._renewed = renewed
         self._store = store
         self._signer = signer
         self._clock = clock
@@ -55,7 +65,18 @@ class Sealer:
 
     def seal(self) -> None:
         """Everything that waits. Raises QuarantineError."""
-        while self._store.seal(self._note, self._clock()):
+        try:
+            self._seal()
+        except Superseded:
+            signer = self._renewed()
+            if signer is None:
+                raise
+            log.warning("ledger_key_changed", extra={"verifier": str(signer.verifier)})
+            self._signer = signer
+            self._seal()
+
+    def _seal(self) -> None:
+        while self._store.seal(self._note, self._clock(), key=str(self._signer.verifier)):
             pass
 
     def anchor(self) -> None:
@@ -89,6 +110,42 @@ class Sealer:
                 log.warning("not_anchored", extra={"file": str(self._settings.anchor), "error": str(error)})
             except QuarantineError:
                 log.exception("not_sealed")
+
+
+NEXT, PAST = ".next", ".until-"
+"""What the file of a key that is to come is called, and how that of one that is gone goes on, with its hash."""
+
+
+def key_in_use(path: Path, verifier: str) -> Key:
+    """The key in this file, whose public part is `verifier`.
+
+    A change of the key that was interrupted after it was recorded is brought to its end here. Raises Misconfigured.
+    """
+    coming = path.with_name(path.name + NEXT)
+    if coming.exists() and str(key_of(coming).verifier) == verifier:
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}{PAST}{key_of(path).verifier.id.hex()}"))
+        coming.rename(path)
+    key = key_of(path)
+    if str(key.verifier) != verifier:
+        raise Misconfigured(
+            f"{path} is not the key that this record is signed with: bring that back, or take this one away"
+        )
+    return key
+
+
+def rotate(store: Store, path: Path, by: str, at: datetime, reason: str) -> Key:
+    """Make another key, record that it follows, signed by both, and put its file in the place of the old one.
+
+    The old file stays beside it. Raises Misconfigured, Superseded.
+    """
+    old = key_in_use(path, store.log_key() or "")
+    coming = path.with_name(path.name + NEXT)
+    coming.unlink(missing_ok=True)  # of a change that was never recorded: nothing is signed with it
+    new = make_key(coming, old.verifier.name)
+    act = KeyRotated(statement=statement(old, new), reason=reason)
+    store.rotate(str(old.verifier), str(new.verifier), act, by, at)
+    return key_in_use(path, str(new.verifier))
 
 
 def key_of(path: Path) -> Key:

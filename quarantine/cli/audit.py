@@ -11,6 +11,7 @@ from quarantine.errors import Misconfigured
 if TYPE_CHECKING:
     from quarantine.app import App
     from quarantine.audit import Report
+    from quarantine.journal import Noted
     from quarantine.note import Verifier
 
 
@@ -33,6 +34,51 @@ def key(ctx: click.Context) -> None:
     click.echo(known)
 
 
+@command.command("rotate")
+@options.reasoned(required=True)
+@options.everywhere
+@click.pass_context
+def rotate(ctx: click.Context, reason: str) -> None:
+    """Make another key for the record, and print its public part.
+
+    The change is an entry signed by both keys, so a verifier who trusts the old one follows it. Run it where the key's
+    file is; servers there go on with the new one by themselves.
+    """
+    from quarantine import sealer
+    from quarantine.people import Word
+
+    app = options.load_app(ctx)
+    by = options.who(app)
+    app.desk.must(by, Word.RULE)
+    if app.sealer is None:
+        raise Misconfigured(f"the ledger key is not here: run this on the host that has {app.ledger_key}")
+    app.sealer.seal()
+    old = sealer.key_of(app.ledger_key).verifier
+    new = sealer.rotate(app.store, app.ledger_key, by, app.clock(), reason)
+    app.sealer.seal()
+    click.echo(str(new.verifier))
+    past = f"{app.ledger_key}{sealer.PAST}{old.id.hex()}"
+    options.tell(
+        f"The key {new.verifier.id.hex()} follows {old.id.hex()}. Keep the printed line in place of the old one."
+    )
+    options.tell(f"Destroy the old key when nothing runs that has it: {past}")
+
+
+@command.command("log")
+@options.formatted
+@options.everywhere
+@click.pass_context
+def journal(ctx: click.Context, form: str) -> None:
+    """What was done to the installation itself: kill switches, budgets, tokens, break-glass, keys."""
+    from quarantine.cli.output import listing
+
+    entries = options.load_app(ctx).store.journal()
+    records = [entry.model_dump(mode="json", exclude={"case"}) for entry in entries]
+    listing(form, records, ("seq", "at", "by", "event"), lambda: _show_journal(entries))
+    if form == "table" and not entries:
+        options.tell("Nothing yet.")
+
+
 @command.command("checkpoint")
 @options.everywhere
 @click.pass_context
@@ -52,11 +98,16 @@ def checkpoint(ctx: click.Context) -> None:
 @options.everywhere
 @click.pass_context
 def prove(ctx: click.Context, case_id: str, seq: int | None) -> None:
-    """Print a proof of one entry of a case, for somebody who has nothing but the public key."""
+    """Print a proof of one entry of a case, for somebody who has nothing but the public key.
+
+    The case `installation` is what `audit log` shows.
+    """
     app = options.load_app(ctx)
     from quarantine.errors import NotFound
+    from quarantine.journal import JOURNAL
 
-    found = app.store.find(case_id if case_id.startswith("c-") else f"c-{case_id}")
+    whole = case_id == JOURNAL or case_id.startswith("c-")
+    found = case_id if case_id == JOURNAL else app.store.find(case_id if whole else f"c-{case_id}")
     proof = app.store.proof(found, seq)
     if proof is None:
         raise NotFound(f"case {found} has no signed entry{f' {seq}' if seq else ''}: see quarantine audit verify")
@@ -146,14 +197,16 @@ def verify(
 def _proven(proof: Path, verifier: str) -> "Report":
     from quarantine import ledger
     from quarantine.audit import Finding, Report
+    from quarantine.journal import JOURNAL
     from quarantine.note import Unsigned, Verifier
 
     try:
         recorded, checkpoint = ledger.proven(proof.read_text("utf-8", errors="replace"), [Verifier.parse(verifier)])
     except Unsigned as error:
         return Report(Finding.KEY, str(error))
+    name = recorded.case if recorded.case == JOURNAL else f"case {recorded.case}"
     sentence = (
-        f"case {recorded.case}, entry {recorded.seq}: {recorded.event.type} by {recorded.by} "
+        f"{name}, entry {recorded.seq}: {recorded.event.type} by {recorded.by} "
         f"at {recorded.at:%Y-%m-%d %H:%M:%S} UTC is one of {checkpoint.size} entries of {checkpoint.origin}"
     )
     return Report(Finding.OK, sentence, 1, 1)
@@ -214,6 +267,24 @@ def _given(verifier: str) -> "Verifier":
         return Verifier.parse(verifier)
     except Unsigned as error:
         raise Misconfigured(str(error)) from None
+
+
+def _show_journal(entries: "list[Noted]") -> None:
+    from rich.text import Text
+
+    from quarantine.cli import screen
+    from quarantine.narrative import act_in_words, moment
+
+    rows = [
+        (
+            Text(str(entry.seq), "dim"),
+            Text(moment(entry.at)),
+            screen.safe(entry.by),
+            screen.safe(act_in_words(entry.event)),
+        )
+        for entry in entries
+    ]
+    screen.stdout().table(("ENTRY", "AT", "BY", "WHAT"), rows)
 
 
 def _show(report: "Report") -> None:

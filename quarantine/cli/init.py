@@ -12,7 +12,7 @@ from quarantine.errors import Misconfigured, Misused
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @options.everywhere
 def command(folder: Path) -> None:
-    """Write a commented config.yaml.
+    """Write a commented config.yaml, and make the key that signs the record.
 
     Into FOLDER, here if left out. It runs as it is: in observe mode, without a provider, touching nothing.
     """
@@ -26,10 +26,24 @@ def command(folder: Path) -> None:
     except OSError as error:
         raise Misconfigured(f"{path} cannot be written: {error.strerror}") from error
     click.echo(str(path))
+    key = _key(path)
+    options.tell("The record is signed. Keep this public key where nobody here can change it:")
+    options.tell(f"  {key}")
     options.tell("Next: name your accounts or clusters under 'providers:', then")
     where = "" if path == Path("config.yaml") else f" --config {path}"
     options.tell(f"  quarantine doctor{where}      are they reachable, and is it us?")
     options.tell(f"  quarantine serve{where}       take findings, in observe mode")
+
+
+def _key(path: Path) -> str | None:
+    """The public key of the new installation."""
+    from quarantine import app
+
+    made = app.load(path)
+    try:
+        return made.store.log_key() if made.sealer is not None else None
+    finally:
+        made.store.close()
 
 
 def _example() -> Path:

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from quarantine.audit import Chain
+from quarantine.journal import JOURNAL
 from quarantine.ledger import Sealed
-from quarantine.store import schema
+from quarantine.store import journal, schema
 
 _case, _event, _leaf = schema.cases.c, schema.events.c, schema.leaves.c
 
@@ -25,8 +26,14 @@ _CHAINS = (
 _ORPHANS = (
     select(_event.case_id.label("id"), *_ENTRY)
     .select_from(schema.events.outerjoin(schema.leaves, _leaf.entry == _event.id))
-    .where(_event.case_id.not_in(select(_case.id)))
+    .where(_event.case_id.not_in(select(_case.id)), _event.case_id != JOURNAL)
     .order_by(_event.case_id, _event.seq)
+)
+_JOURNAL = (
+    select(*_ENTRY, _event.case_id.label("id"))
+    .select_from(schema.events.outerjoin(schema.leaves, _leaf.entry == _event.id))
+    .where(_event.case_id == JOURNAL)
+    .order_by(_event.seq)
 )
 _STRAY = (
     select(func.min(_leaf.position))
@@ -46,6 +53,8 @@ class StoredRecord:
         with self._connection.execute(_CHAINS, execution_options={"yield_per": 1000}) as rows:
             for (case, length, head), found in groupby(rows, lambda row: (row.id, row.length, row.head)):
                 yield Chain(case, length, head, (_sealed(row) for row in found if row.seq is not None))
+        seq, head = journal.head(self._connection)
+        yield Chain(JOURNAL, seq, head, map(_sealed, self._connection.execute(_JOURNAL)))
         for case, left in groupby(self._connection.execute(_ORPHANS), lambda row: str(row.id)):
             yield Chain(case, None, "", (_sealed(row) for row in left))
 

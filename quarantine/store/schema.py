@@ -130,6 +130,15 @@ checkpoints = Table(
     Column("note", Text, nullable=False),
 )
 
+journal = Table(
+    "journal",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+)
+"""One row, made with the first entry: the head of the chain that belongs to no case."""
+
 findings = Table(
     "findings",
     metadata,

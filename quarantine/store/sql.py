@@ -39,15 +39,26 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
 from quarantine.config import Guards, NoticeKind
-from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Unavailable
+from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Superseded, Unavailable
 from quarantine.guard import Tallies
-from quarantine.ledger import START, Sealed, seal, unseal
+from quarantine.journal import (
+    JOURNAL,
+    GlassOpened,
+    KeyRotated,
+    Noted,
+    Refilled,
+    SwitchedOff,
+    SwitchedOn,
+    TokenCreated,
+    TokenRevoked,
+)
+from quarantine.ledger import START, Sealed, seal, unseal, unseal_noted
 from quarantine.merkle import Frontier
 from quarantine.model import Finding, Resource
 from quarantine.notice import Notice
 from quarantine.notice import notices as worth_telling
 from quarantine.people import Token, Word, token_of
-from quarantine.store import glasses, notices, schema, tallies, tokens, tree
+from quarantine.store import glasses, journal, notices, schema, tallies, tokens, tree
 from quarantine.store.glasses import Glass
 from quarantine.store.notices import Channels, Letter, Sending
 from quarantine.store.record import StoredRecord
@@ -97,6 +108,7 @@ _FREE = (
     .returning(schema.cases.c.id, schema.cases.c.due_at)
 )
 _LEFT = select(schema.cases.c.lease_until).where(_OURS)
+_LOG = select(schema.installation.c.value).where(schema.installation.c.name == "log")
 _SWITCHES = select(schema.switches).order_by(schema.switches.c.scope)
 _WAITING = (
     select(schema.intake)
@@ -499,6 +511,12 @@ class Store:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             yield StoredRecord(connection)
 
+    def journal(self) -> list[Noted]:
+        """What was done to the installation itself, in order."""
+        with self._read() as connection:
+            found = connection.execute(_EVENTS, {"case": JOURNAL, "after": 0}).scalars()
+            return [unseal_noted(bytes(content)) for content in found]
+
     # -- the tree --------------------------------------------------------------------------------------------
 
     def unsealed(self) -> int:
@@ -506,10 +524,11 @@ class Store:
         with self._read() as connection:
             return tree.waiting(connection)
 
-    def seal(self, sign: Callable[[Frontier], str], at: datetime, most: int = 1000) -> int:
+    def seal(self, sign: Callable[[Frontier], str], at: datetime, most: int = 1000, key: str = "") -> int:
         """Give up to `most` entries their places in the tree, and have its state signed; how many still wait.
 
-        `sign` makes the note of a checkpoint; no transaction is open while it does.
+        `sign` makes the note of a checkpoint; no transaction is open while it does. Raises Superseded if `key`, the
+        public one that signs, was followed by another one.
         """
         if self.unsealed():
             with self._write("seal") as connection:
@@ -519,16 +538,26 @@ class Store:
         if grown is not None:
             note = sign(grown)
             with self._write("checkpoint") as connection:
+                # A change of the key is in one transaction with its entry: no tree with that entry passes here.
+                if key and connection.execute(_LOG).scalar() not in (None, key):
+                    raise Superseded("another key signs the record by now")
                 tree.checkpoint(connection, self._insert_new, grown.size, at, note)
         return self.unsealed()
 
+    def rotate(self, old: str, new: str, act: KeyRotated, by: str, at: datetime) -> None:
+        """From this entry on another key signs. Raises Superseded if `old` is not the one that does so far."""
+        with self._write("rotate") as connection:
+            journal.write(connection, self._insert_new, act, by, at)
+            change = update(schema.installation).where(schema.installation.c.name == "log")
+            if connection.execute(change.where(schema.installation.c.value == old).values(value=new)).rowcount != 1:
+                raise Superseded("another key signs the record by now")
+
     def log_key(self, verifier: str | None = None) -> str | None:
         """The public key that this record is signed with; `verifier` becomes it if there is none yet."""
-        name = schema.installation.c.name == "log"
         with self._write("log key") as connection:
             if verifier is not None:
                 connection.execute(self._insert_new(schema.installation).values(name="log", value=verifier))
-            return connection.execute(select(schema.installation.c.value).where(name)).scalar()
+            return connection.execute(_LOG).scalar()
 
     def last_checkpoint(self) -> tuple[datetime, str] | None:
         """When the last checkpoint was signed, and its note."""
@@ -765,7 +794,9 @@ class Store:
 
     def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
         """Turn a kill switch on or off."""
+        act = SwitchedOn(scope=scope, reason=reason) if on else SwitchedOff(scope=scope)
         with self._write("switch") as connection:
+            journal.write(connection, self._insert_new, act, by, at)
             if on:
                 row = {"scope": scope, "reason": reason, "by": by, "at": at.timestamp()}
                 self._put(connection, schema.switches, row)
@@ -785,6 +816,7 @@ class Store:
     def refill(self, account: str, reason: str, by: str, at: datetime) -> None:
         """Nothing that was spent before now counts any more, in this account or, with `*`, anywhere."""
         with self._write("refill") as connection:
+            journal.write(connection, self._insert_new, Refilled(account=account, reason=reason), by, at)
             row = insert(schema.refills).values(account=account, reason=reason, by=by, at=at.timestamp())
             connection.execute(row)
 
@@ -819,6 +851,8 @@ class Store:
     def open_glass(self, glass: Glass, sha256: str, notice: Notice) -> None:
         """Keep a token, by the digest of its secret, and tell everybody."""
         with self._write("open glass") as connection:
+            opened = GlassOpened(glass=glass.id, reason=glass.reason, expires_at=glass.expires_at)
+            journal.write(connection, self._insert_new, opened, glass.opened_by, glass.opened_at)
             glasses.write(connection, glass, sha256)
             notices.write(connection, self._insert_new, notice, self._channels, self._now(connection))
 
@@ -836,6 +870,9 @@ class Store:
     def add_token(self, token: Token, sha256: str) -> None:
         """Keep a token, by the digest of its secret."""
         with self._write("add token") as connection:
+            grants = tuple(str(grant) for grant in token.grants)
+            made = TokenCreated(token=token.id, person=token.person, grants=grants, expires_at=token.expires_at)
+            journal.write(connection, self._insert_new, made, token.created_by, token.created_at)
             tokens.write(connection, token, sha256)
 
     def show_token(self, sha256: str, now: datetime) -> Token | None:
@@ -847,6 +884,7 @@ class Store:
         """It counts no more, from the next word on. Raises NotFound, Misused."""
         with self._write("revoke token") as connection:
             tokens.revoke(connection, identifier, by, now)
+            journal.write(connection, self._insert_new, TokenRevoked(token=identifier), by, now)
 
     def tokens(self) -> list[Token]:
         """Every token there ever was, the newest first."""

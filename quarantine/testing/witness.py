@@ -10,6 +10,7 @@ from quarantine.audit import Chain
 from quarantine.case import Case, Intended, Progress, Recorded, ReleaseIntended, fold
 from quarantine.config import Settings
 from quarantine.errors import Gone
+from quarantine.journal import JOURNAL
 from quarantine.ledger import unseal
 from quarantine.model import Resource
 from quarantine.plan import Image, PlannedStep, restored
@@ -110,6 +111,8 @@ class Witness:
         with self.store.record() as record:
             self.chains = [chain._replace(entries=tuple(chain.entries)) for chain in record.chains()]
         for case, _, _, chain in self.chains:
+            if case == JOURNAL:
+                continue
             known = self._histories.setdefault(case, [])
             known += [unseal(sealed.content) for sealed in tuple(chain)[len(known) :]]
             self._fold(case)

@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from quarantine.audit import Chain, Damaged, Finding, Report, Trust, verify_signed
 from quarantine.bundle import Bundle, Wrapping, write
 from quarantine.evidence import EvidenceStore
+from quarantine.journal import JOURNAL
 from quarantine.ledger import START, Sealed
 from quarantine.merkle import leaf, root
 from quarantine.model import canonical
@@ -80,7 +81,7 @@ class Rows:
             self.entries[number] = replace(
                 entry, content=raw, seq=content["seq"], hash=last[entry.case], position=number, leaf=leaf(raw)
             )
-        self.cases = {case: (len(self.of(case)), head) for case, head in last.items()}
+        self.cases = {JOURNAL: (0, START), **{case: (len(self.of(case)), head) for case, head in last.items()}}
         if key is not None:
             self.notes = [self.note(key)]
 
@@ -121,10 +122,13 @@ class Database:
             }.items():
                 connection.execute(text(f"DROP TABLE {table}"))
                 connection.execute(text(f"CREATE TABLE {table} ({columns})"))
+            seq, head = rows.cases[JOURNAL]
+            connection.execute(text("DELETE FROM journal"))
+            connection.execute(text("INSERT INTO journal VALUES (1, :seq, :head)"), {"seq": seq, "head": head})
             known = {case for (case,) in connection.execute(text("SELECT id FROM cases")).all()}
             for case in known - set(rows.cases):
                 connection.execute(text("DELETE FROM cases WHERE id = :case"), {"case": case})
-            assert set(rows.cases) <= known, "a case cannot be made up here"
+            assert set(rows.cases) <= {*known, JOURNAL}, "a case cannot be made up here"
             for case, (seq, head) in rows.cases.items():
                 change = text("UPDATE cases SET seq = :seq, head = :head WHERE id = :case")
                 connection.execute(change, {"case": case, "seq": seq, "head": head})

@@ -150,3 +150,49 @@ def test_where_nothing_is_signed_yet_it_is_said_what_signs(line: CommandLine, wo
 def test_a_case_without_that_entry_is_not_proven(line: CommandLine, case: str) -> None:
     refused = line("audit", "prove", case, "--entry", "999")
     assert (refused.exit_code, "no signed entry 999" in refused.stderr) == (ExitCode.USAGE, True)
+
+
+def test_what_is_done_to_the_installation_is_in_the_record(line: CommandLine, case: str) -> None:
+    line("kill", "on", "--reason", "an exercise")
+    line("kill", "off")
+    line("budget", "refill", "--all", "--reason", "a new day")
+    line("token", "create", "ann", "--role", "viewer")
+    (token,) = line.asks("token", "list")
+    line("token", "revoke", token["id"])
+    types = [entry["event"]["type"] for entry in line.asks("audit", "log")]
+    assert types == ["switched_on", "switched_off", "refilled", "token_created", "token_revoked"]
+    shown = line("audit", "log").stdout
+    assert "kill switch on for all: an exercise" in shown and f"token {token['id']} made for ann (viewer)" in shown
+    assert all(entry["by"].startswith("local:") for entry in line.asks("audit", "log"))
+    sealer = app.load(line.config).sealer
+    assert sealer is not None
+    sealer.seal()
+    report = line.asks("audit", "verify")
+    assert (report["code"], report["cases"]) == (0, 1)
+    proof = line("audit", "prove", "installation", "--entry", "1")
+    (line.folder / "proof").write_text(proof.stdout)
+    key = line("audit", "key").stdout.strip()
+    told = line("audit", "verify", "--proof", str(line.folder / "proof"), "--key", key)
+    assert (told.exit_code, told.stdout.startswith("whole  installation, entry 1: switched_on by local:")) == (0, True)
+
+
+def test_the_key_is_rotated_and_the_old_one_still_verifies(line: CommandLine, case: str, tmp_path: Path) -> None:
+    old = line("audit", "key").stdout.strip()
+    rotated = line("audit", "rotate", "--reason", "once a year")
+    assert rotated.exit_code == 0, rotated.stderr
+    new = rotated.stdout.strip()
+    assert new != old and line("audit", "key").stdout.strip() == new
+    assert "Keep the printed line in place of the old" in rotated.stderr
+    assert line("case", "release", case).exit_code == ExitCode.DONE
+    for key in (old, new):
+        assert line("audit", "verify", "--key", key).exit_code == 0
+    assert line("audit", "verify").exit_code == 0
+    assert "follows" in line("audit", "log").stdout
+    assert line("audit", "export", str(tmp_path / "b.zip")).exit_code == 0
+    assert line("audit", "verify", "--bundle", str(tmp_path / "b.zip"), "--key", old).exit_code == 0
+
+
+def test_a_key_that_is_elsewhere_is_not_rotated_here(line: CommandLine, case: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "ledger.key").unlink()
+    refused = line("audit", "rotate", "--reason", "why not")
+    assert (refused.exit_code, "the ledger key is not here" in refused.stderr) == (ExitCode.USAGE, True)

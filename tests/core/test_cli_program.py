@@ -155,6 +155,8 @@ def test_init_writes_a_configuration_that_is_right_and_never_writes_over_one(tmp
     first = CliRunner().invoke(program, ["init", str(folder)])
     assert first.exit_code == ExitCode.DONE
     assert first.stdout == f"{folder / 'config.yaml'}\n"
+    key = CliRunner().invoke(program, ["audit", "key", "--config", str(folder / "config.yaml")]).stdout.strip()
+    assert key.startswith("cloud-quarantine/") and f"  {key}\n" in first.stderr, "made, and said"
     assert CliRunner().invoke(program, ["validate", "--config", str(folder / "config.yaml")]).exit_code == ExitCode.DONE
     (folder / "config.yaml").write_text("mine")
     second = CliRunner().invoke(program, ["init", str(folder)])
