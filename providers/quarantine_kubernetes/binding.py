@@ -53,7 +53,7 @@ def read_binding(found: Mapping[str, Any], meant: Iterable[str], ourselves: Iter
         role=f"{role['kind']}/{role['name']}",
         own=tuple(key for key in keys if key in set(ourselves) - set(ANYBODY)),
         default=_DEFAULT in (metadata.get("labels") or {}) or metadata["name"].startswith("system:"),
-        keeper=keeper_of(found),
+        keeper=keeper_of(found, ("subjects",)),
         bindable=bindable,
         uid=metadata["uid"],
         version=metadata["resourceVersion"],

@@ -55,7 +55,7 @@ def read_exposure(
         node_ports=tuple(port["nodePort"] for port in spec.get("ports") or [] if "nodePort" in port),
         ingresses=tuple(sorted(item["metadata"]["name"] for item in ingresses if _leads_to(item, metadata["name"]))),
         foreign=tuple(sorted(item["metadata"]["name"] for item in slices if _manager(item) != _OURS)),
-        keeper=keeper_of(found),
+        keeper=keeper_of(found, ("spec", "selector"), ("spec", "loadBalancerSourceRanges")),
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
     )

@@ -10,7 +10,7 @@ from quarantine_kubernetes.blocked_image import BlockedImage, read_block
 from quarantine_kubernetes.cloud import MERGE, KubernetesCloud
 from quarantine_kubernetes.image_name import ImageName, image_name
 from quarantine_kubernetes.image_policy import BINDING, HOME, LIST, POLICY
-from quarantine_kubernetes.objects import Kind
+from quarantine_kubernetes.objects import Kind, naming_writers
 
 KINDS: Final = {
     "ConfigMap": LIST,
@@ -53,7 +53,8 @@ def write(cloud: KubernetesCloud, name: ImageName, now: BlockedImage, *, blocked
         _must_be_ours(cloud, now)
         seen = {"uid": origin.uid, "resourceVersion": origin.version}
         body = {"metadata": seen, "data": {name.key: content}}
-        cloud.change(LIST.permission("patch"), f"patch {LIST.path}", **where, content_type=MERGE, body=body)
+        with naming_writers(cloud, LIST.permission("get"), f"get {LIST.path}", **where):
+            cloud.change(LIST.permission("patch"), f"patch {LIST.path}", **where, content_type=MERGE, body=body)
     except Gone as error:  # the list or its namespace, not the image
         raise Conflict(str(error)) from error
 
@@ -69,8 +70,10 @@ def enforce(cloud: KubernetesCloud, now: BlockedImage) -> None:
             cloud.change(kind.permission("create"), f"post {kind.collection}", body=thing)
             continue
         thing["metadata"] |= {"uid": origin.uid, "resourceVersion": origin.version}
+        where = {"name": thing["metadata"]["name"]}
         try:
-            cloud.change(kind.permission("update"), f"put {kind.path}", name=thing["metadata"]["name"], body=thing)
+            with naming_writers(cloud, kind.permission("get"), f"get {kind.path}", **where):
+                cloud.change(kind.permission("update"), f"put {kind.path}", **where, body=thing)
         except Gone as error:  # the object, not the image
             raise Conflict(str(error)) from error
 

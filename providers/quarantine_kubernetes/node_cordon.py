@@ -32,4 +32,4 @@ class NodeCordon(Action[KubernetesCloud, Schedulability]):
             objects.patch(cloud, resource, (now.uid, now.version), schedulability.change(now, target))
 
     def caveats(self, before: Schedulability) -> tuple[Caveat, ...]:
-        return schedulability.CAVEATS
+        return schedulability.caveats(before)

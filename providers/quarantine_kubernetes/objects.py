@@ -1,13 +1,15 @@
 """Where the objects of each kind of resource are at the API server; how one is read, and how one is changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from quarantine.action import Receipt
-from quarantine.errors import Gone, Unsupported
+from quarantine.errors import Conflict, Gone, ProviderError, Unsupported
 from quarantine.model import Resource
-from quarantine_kubernetes.cloud import MERGE, KubernetesCloud
+from quarantine_kubernetes.cloud import MANAGER, MERGE, KubernetesCloud
+from quarantine_kubernetes.field_manager import last_writers
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,26 @@ def patch(
     """Merge a change into the very object that was `seen`, as (uid, resourceVersion). Raises Conflict if it is not.
 
     So nobody's change is overwritten, and a patch of a worker that was frozen, which arrives when all is over, is
-    refused. Whoever writes often costs us a look and a try more.
+    refused. Whoever writes often costs us a look and a try more. A conflict says who that is.
     """
     kind, name = located(resource)
     uid, version = seen
     body = {**change, "metadata": {**change.get("metadata", {}), "uid": uid, "resourceVersion": version}}
     call = f"patch {kind.path}/{part}" if part else f"patch {kind.path}"
     where = {"namespace": resource.area, "name": name, "accept": kind.accept}
-    return cloud.change(kind.permission("patch", part), call, **where, content_type=MERGE, body=body)
+    with naming_writers(cloud, kind.permission("get"), f"get {kind.path}", **where):
+        return cloud.change(kind.permission("patch", part), call, **where, content_type=MERGE, body=body)
+
+
+@contextmanager
+def naming_writers(cloud: KubernetesCloud, permission: str, call: str, **where: Any) -> Iterator[None]:
+    """A conflict about the object that `call` reads says who wrote it last, which the API server does not."""
+    try:
+        yield
+    except Conflict as error:
+        try:
+            found = cloud.read(permission, call, **where)
+        except ProviderError:
+            raise error from None  # who it was is not worth another failure
+        names = " and ".join(last_writers(found, MANAGER)) or "that it does not name"
+        raise Conflict(f"{error}; last written by the field manager {names}") from error

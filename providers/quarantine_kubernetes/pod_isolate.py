@@ -6,13 +6,13 @@ from pydantic import Field, model_validator
 
 from quarantine.action import Action, Caveat, Refusal, State
 from quarantine.model import Resource
-from quarantine_kubernetes import pod_policy, surroundings
-from quarantine_kubernetes.cloud import MERGE, KubernetesCloud
+from quarantine_kubernetes import objects, pod_policy, surroundings
+from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
 from quarantine_kubernetes.isolation import PodIsolation, Policy, isolated_labels, target_policies
 from quarantine_kubernetes.limits import caveats, refusal
 from quarantine_kubernetes.means import Means, kinds_of
-from quarantine_kubernetes.pod import POD, get_pod
+from quarantine_kubernetes.pod import get_pod
 
 
 class PodIsolate(Action[KubernetesCloud, PodIsolation]):
@@ -61,11 +61,7 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
                 pod_policy.put(cloud, resource, kind, now, self._exempt())
         if now.labels != target.labels:
             gone: dict[str, str | None] = {key: None for key in now.labels if key not in target.labels}
-            # One patch, of this very pod as it was seen: it overwrites nobody's change, and one of a worker that was
-            # frozen, which arrives when all is over, is refused.
-            metadata = {"uid": now.uid, "resourceVersion": now.version, "labels": gone | target.labels}
-            where = {"namespace": resource.area, "name": resource.id}
-            cloud.change("patch pods", f"patch {POD}", **where, content_type=MERGE, body={"metadata": metadata})
+            objects.patch(cloud, resource, (now.uid, now.version), {"metadata": {"labels": gone | target.labels}})
         for kind in kinds_of(tuple(Means)):
             if kind.name in now.policies and kind.name not in target.policies:
                 pod_policy.delete(cloud, resource, kind, now)

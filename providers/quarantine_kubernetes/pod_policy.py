@@ -9,6 +9,7 @@ from quarantine.model import Resource
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption
 from quarantine_kubernetes.isolation import Origin, PodIsolation, Policy, policy_object, standing
+from quarantine_kubernetes.objects import naming_writers
 from quarantine_kubernetes.plain_policy import PLAIN_POLICY
 from quarantine_kubernetes.policy_kind import PolicyKind, Target
 
@@ -48,7 +49,8 @@ def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIs
         policy["metadata"] |= {"uid": origin.uid, "resourceVersion": origin.version}
         where = {"namespace": resource.area, "name": kind.object_name(now.uid)}
         try:
-            cloud.change(f"update {kind.resource}", f"put {kind.object}", **where, body=policy)
+            with naming_writers(cloud, f"get {kind.resource}", f"get {kind.object}", **where):
+                cloud.change(f"update {kind.resource}", f"put {kind.object}", **where, body=policy)
         except Gone as error:  # the policy, not the pod
             raise Conflict(str(error)) from error
         return

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from quarantine.action import Caveat, Fact, State, Token
+from quarantine_kubernetes.gitops import keeper_of
 
 KEPT_BY: Final = {
     "cluster-autoscaler.kubernetes.io/scale-down-disabled": "true",
@@ -19,6 +20,7 @@ class Schedulability(State):
     """None where it does not say: so the API server stores a no."""
     kept_by: dict[str, str]
     """The annotations that keep autoscalers from removing it, as far as it has them."""
+    keeper: Annotated[str, Fact] = ""
     uid: Annotated[str, Fact]
     version: Annotated[str, Token] = ""
 
@@ -29,6 +31,7 @@ def read_schedulability(node: Mapping[str, Any]) -> Schedulability:
     return Schedulability(
         unschedulable=node["spec"].get("unschedulable"),
         kept_by={key: noted[key] for key in KEPT_BY if key in noted},
+        keeper=keeper_of(node, ("spec", "unschedulable"), *(("metadata", "annotations", key) for key in KEPT_BY)),
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
     )
@@ -42,7 +45,7 @@ def change(now: Schedulability, target: Schedulability) -> dict[str, Any]:
 
 
 # kubernetes.io: "Safely Drain a Node", "Taints and Tolerations" (DaemonSets tolerate unschedulable), "Static Pods".
-CAVEATS: Final = (
+_ALWAYS: Final = (
     Caveat(
         id="pods-go-on",
         text="What runs on the node goes on, the suspect too. It is not drained and gets no NoExecute taint: that would"
@@ -63,3 +66,10 @@ CAVEATS: Final = (
         " snapshot of its disks.",
     ),
 )
+
+
+def caveats(before: Schedulability) -> tuple[Caveat, ...]:
+    if not before.keeper:
+        return _ALWAYS
+    text = f"{before.keeper} may put it back: suspend it at its root, with the reason."
+    return (*_ALWAYS, Caveat(id="kept-elsewhere", text=text))

@@ -59,6 +59,7 @@ def read_suspension(found: Mapping[str, Any]) -> Suspension:
     jobs, running = (active, 0) if isinstance(active, list) else ([], active)  # a CronJob's Jobs, or a Job's pods
     conditions = [item["type"] for item in status.get("conditions") or [] if item["status"] == "True"]
     manager = spec.get("managedBy", "") or ("Kueue" if QUEUE in (metadata.get("labels") or {}) else "")
+    keeper = keeper_of(found, ("spec", "suspend"))
     return Suspension(
         suspend=spec.get("suspend"),
         running=running + (status.get("terminating") or 0),
@@ -66,7 +67,7 @@ def read_suspension(found: Mapping[str, Any]) -> Suspension:
         finished=next((item for item in conditions if item in ("Complete", "Failed")), ""),
         catches_up="jobTemplate" in spec and spec.get("startingDeadlineSeconds") is None,
         owner=owner_of(found),
-        keeper=manager if manager not in ("", "kubernetes.io/job-controller") else keeper_of(found),
+        keeper=manager if manager not in ("", "kubernetes.io/job-controller") else keeper,
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
     )

@@ -44,7 +44,7 @@ def read_scale(
         pods=sum(_runs(pod) and _is_of(pod, word, metadata) for pod in pods),
         word=word,
         owner=owner_of(found),
-        keeper=keeper_of(found),
+        keeper=keeper_of(found, ("spec", "replicas")),
         resting=tuple(sorted(_name(item) for item in mine if not _fights(item))),
         fighting=tuple(sorted(_name(item) for item in mine if _fights(item))),
         claims_deleted=(spec.get("persistentVolumeClaimRetentionPolicy") or {}).get("whenScaled") == "Delete",
