@@ -646,9 +646,18 @@ class Case(Value):
             step
             for step in (self.plan.steps if self.plan is not None else ())
             if step.nature is Nature.REVERSIBLE and self.progress(step.index).stage is Stage.VERIFIED
+            if not self.removed(step.resource)
         ]
         last = {(step.resource.identity, step.action): step.index for step in verified}
         return tuple(step for step in verified if step.index in last.values())
+
+    def removed(self, resource: Resource) -> bool:
+        """Is it gone because a step of ours has made it so?"""
+        return any(
+            step.nature is Nature.ONE_WAY and step.target is None and step.resource.identity == resource.identity
+            for step in (self.plan.steps if self.plan is not None else ())
+            if self.progress(step.index).stage is Stage.VERIFIED
+        )
 
     @property
     def unbegun(self) -> bool:

@@ -162,7 +162,7 @@ class Convergence:
         """
         sentence = f"{step.resource} is not there any more"
         own = step.resource.identity == turn.case.resource.identity
-        if own and not turn.case.holds_besides(step.resource):
+        if own and not turn.case.holds_besides(step.resource) and not turn.case.removed(step.resource):
             raise Gone(sentence)
         turn.add(Skipped(step=step.index, sentence=sentence))
         return True

@@ -321,7 +321,7 @@ class Engine:
     def _finish(self, turn: Turn) -> bool:
         plan = _plan(turn.case)
         done = [step for step in plan.steps if turn.case.progress(step.index).stage is Stage.VERIFIED]
-        if any(step.nature is Nature.REVERSIBLE for step in done):
+        if turn.case.held:
             turn.add(Contained(), also=Also(due=self._clock() + self._first_look(turn)))
         elif done:
             turn.add(Closed(outcome=Outcome.ONE_WAY_DONE, sentence="done and verified; it cannot be undone"))

@@ -5,18 +5,21 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from quarantine.action import Fact, Mark, Proof, State, Token
-from quarantine.model import Value
+from quarantine.model import Value, canonical
 from quarantine_kubernetes.exemption import Exemption
 from quarantine_kubernetes.means import KINDS, Means
 from quarantine_kubernetes.policy_kind import DOMAIN, ISOLATED, PolicyKind, Target, same
 
 INSTALLATION: Final = f"{DOMAIN}/installation"
+EXCEPT: Final = f"{DOMAIN}/except"
+"""The annotation of our policy that says what it leaves the pod, as it was asked for."""
 
 
 class Policy(StrEnum):
-    """What stands under the name that our policy for a pod has."""
+    """What stands under the name that our policy for a pod has; see `stand_of` for one with exceptions."""
 
     QUARANTINE = "quarantine"
+    """It leaves the pod nothing."""
     ALTERED = "altered"
     """Ours, but somebody has changed what it says, or is deleting it."""
     FOREIGN = "foreign"
@@ -34,8 +37,9 @@ class Origin(Value):
 
 class PodIsolation(State):
     labels: dict[str, str]
-    policies: dict[str, Policy] = {}  # noqa: RUF012  a frozen model copies it
-    """By kind of policy. What stands there is what a release takes away, by whatever means it would be done today."""
+    policies: dict[str, str] = {}  # noqa: RUF012  a frozen model copies it
+    """By kind of policy. What stands there is what a release takes away, by whatever means it would be done today. It
+    says by itself what is exempt: so one isolation on top of another one is undone to exactly that other one."""
     open_by: Annotated[tuple[str, ...], Proof] = ()
     """What all other policies allow the pod with the labels that it has in quarantine, and ours cannot deny."""
     unenforced: Annotated[tuple[str, ...], Proof] = ()
@@ -66,13 +70,26 @@ def isolated_labels(labels: Mapping[str, str], uid: str, keep: Iterable[str]) ->
     return {key: labels[key] for key in keep if key in labels} | {ISOLATED: uid}
 
 
-def target_policies(means: Means) -> dict[str, Policy]:
-    return {kind.name: Policy.QUARANTINE for kind in KINDS[means]}
+def target_policies(means: Means, exempt: Exemption) -> dict[str, str]:
+    return {kind.name: stand_of(exempt) for kind in KINDS[means]}
 
 
-def means_of(policies: Mapping[str, Policy]) -> Means | None:
+def stand_of(exempt: Exemption) -> str:
+    """`quarantine`, or `quarantine except {"dns":true}`."""
+    said = exempt.model_dump(mode="json", exclude_defaults=True)
+    return f"{Policy.QUARANTINE} except {canonical(said).decode()}" if said else str(Policy.QUARANTINE)
+
+
+def exempt_of(stands: str) -> Exemption | None:
+    """What is exempt where this stands; None for what is not as we write it."""
+    if stands in (Policy.ALTERED, Policy.FOREIGN):
+        return None
+    return Exemption.model_validate_json(stands.partition(" except ")[2] or "{}")
+
+
+def means_of(policies: Mapping[str, str]) -> Means | None:
     """What a pod was isolated with, by what of ours stands: a release and a check go by that, not by today's choice."""
-    ours = {name for name, stands in policies.items() if stands is not Policy.FOREIGN}
+    ours = {name for name, stands in policies.items() if stands != Policy.FOREIGN}
     return next((means for means in Means if KINDS[means][0].name in ours), None)
 
 
@@ -90,6 +107,7 @@ def policy_object(kind: PolicyKind, target: Target, exempt: Exemption, mark: Mar
             f"{DOMAIN}/case": mark.case,
             f"{DOMAIN}/step": str(mark.step),
             f"{DOMAIN}/key": mark.key,
+            **({EXCEPT: exempt.model_dump_json(exclude_defaults=True)} if exempt != Exemption() else {}),
         },
     }
     if kind.namespaced:
@@ -107,9 +125,14 @@ def origin_of(policy: Mapping[str, Any]) -> Origin:
     )
 
 
-def standing(policy: Mapping[str, Any], spec: Mapping[str, Any]) -> Policy:
-    """How the policy under our name stands that should say `spec`."""
+def standing(policy: Mapping[str, Any], kind: PolicyKind, target: Target) -> str:
+    """How the policy under our name for a pod stands. What it says must be what its own annotation says."""
     if origin_of(policy).installation is None:
         return Policy.FOREIGN
+    try:
+        exempt = Exemption.model_validate_json(policy["metadata"]["annotations"].get(EXCEPT, "{}"))
+    except ValueError:
+        return Policy.ALTERED
     going = "deletionTimestamp" in policy["metadata"]
-    return Policy.QUARANTINE if same(spec, policy.get("spec")) and not going else Policy.ALTERED
+    right = same(kind.says(target, exempt), policy.get("spec")) and not going
+    return stand_of(exempt) if right else Policy.ALTERED

@@ -23,9 +23,13 @@ def refusal(before: PodIsolation) -> Refusal | None:
         reason = "the pod mirrors a manifest on its node, and the kubelet puts it back as it was"
         return Refusal(reason=reason, alternatives=(f"remove the manifest on node {before.node}",))
     for kind in KINDS[before.means or Means.PLAIN]:
-        if before.policies.get(kind.name) is Policy.FOREIGN:
+        if before.policies.get(kind.name) == Policy.FOREIGN:
             reason = f"somebody else made a {kind.kind} {kind.object_name(before.uid)!r}, the name that ours would have"
             return Refusal(reason=reason, alternatives=("look at it, and delete it", delete, *scale))
+        if before.policies.get(kind.name) == Policy.ALTERED:  # it could not be given back as it stands
+            reason = f"somebody has changed our {kind.kind} {kind.object_name(before.uid)!r}, or is deleting it"
+            right = "put it right first: quarantine case retry, of the case that holds the pod"
+            return Refusal(reason=reason, alternatives=(right, "look at it, and delete it", delete, *scale))
     if before.means is None:
         narrow = ("with its owner's approval, make that policy select by a label that the pod would lose",)
         trust = (

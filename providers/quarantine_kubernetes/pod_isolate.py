@@ -9,7 +9,7 @@ from quarantine.model import Resource
 from quarantine_kubernetes import objects, pod_policy, surroundings
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
-from quarantine_kubernetes.isolation import PodIsolation, Policy, isolated_labels, target_policies
+from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, target_policies
 from quarantine_kubernetes.limits import caveats, refusal
 from quarantine_kubernetes.means import Means, kinds_of
 from quarantine_kubernetes.pod import get_pod
@@ -47,18 +47,19 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
 
     def observe(self, cloud: KubernetesCloud, resource: Resource) -> PodIsolation:
         pod = get_pod(cloud, resource)
-        return surroundings.Look(cloud, resource, pod, self.keep_labels).state(self.means, self._exempt())
+        return surroundings.Look(cloud, resource, pod, self.keep_labels).state(self.means)
 
     def contained(self, before: PodIsolation) -> PodIsolation:
         labels = isolated_labels(before.labels, before.uid, self.keep_labels)
-        policies = before.policies | target_policies(before.means or self.means[-1])
+        policies = before.policies | target_policies(before.means or self.means[-1], self._exempt())
         return before.model_copy(update={"labels": labels, "policies": policies, "open_by": (), "unenforced": ()})
 
     def apply(self, cloud: KubernetesCloud, resource: Resource, now: PodIsolation, target: Any) -> None:
         """The policies stand before the pod gets the label that they select, and go after the label has gone."""
         for kind in kinds_of(tuple(Means)):
-            if target.policies.get(kind.name) is Policy.QUARANTINE is not now.policies.get(kind.name):
-                pod_policy.put(cloud, resource, kind, now, self._exempt())
+            wanted = target.policies.get(kind.name)
+            if wanted is not None and wanted != now.policies.get(kind.name):
+                pod_policy.put(cloud, resource, kind, now, wanted)
         if now.labels != target.labels:
             gone: dict[str, str | None] = {key: None for key in now.labels if key not in target.labels}
             objects.patch(cloud, resource, (now.uid, now.version), {"metadata": {"labels": gone | target.labels}})

@@ -7,8 +7,7 @@ from quarantine.action import Mark
 from quarantine.errors import Conflict, Gone
 from quarantine.model import Resource
 from quarantine_kubernetes.cloud import KubernetesCloud
-from quarantine_kubernetes.exemption import Exemption
-from quarantine_kubernetes.isolation import Origin, PodIsolation, Policy, policy_object, standing
+from quarantine_kubernetes.isolation import Origin, PodIsolation, exempt_of, policy_object, standing
 from quarantine_kubernetes.objects import naming_writers
 from quarantine_kubernetes.plain_policy import PLAIN_POLICY
 from quarantine_kubernetes.policy_kind import PolicyKind, Target
@@ -39,9 +38,11 @@ def others(cloud: KubernetesCloud, namespace: str, uid: str, latest: bool) -> li
     return [item for item in found["items"] if item["metadata"]["name"] != kind.object_name(uid)]
 
 
-def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, exempt: Exemption) -> None:
-    """Our policy as it must be, made or made good. Raises Conflict where another has taken its name."""
-    target = Target(resource.area, resource.id, now.uid)
+def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, stands: str) -> None:
+    """Our policy as it must stand, made or made good. Raises Conflict where another has taken its name."""
+    target, exempt = Target(resource.area, resource.id, now.uid), exempt_of(stands)
+    if exempt is None:
+        raise Conflict(f"{kind.kind} {kind.object_name(now.uid)!r} was {stands} before us: that cannot be given back")
     policy = policy_object(kind, target, exempt, cloud.mark)
     origin = now.origins.get(kind.name)
     if origin is not None:
@@ -59,7 +60,7 @@ def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIs
     except Conflict:
         # It is there already if something on the way sent it twice. Is it what we want?
         found = own(cloud, kind, resource.area, now.uid)
-        if found is None or standing(found, kind.says(target, exempt)) is not Policy.QUARANTINE:
+        if found is None or standing(found, kind, target) != stands:
             raise
     except Gone as error:  # the API, not the pod
         raise Conflict(f"the cluster does not serve {kind.group} any more: {error}") from error

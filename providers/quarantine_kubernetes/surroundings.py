@@ -13,7 +13,6 @@ from quarantine_kubernetes.cilium_policy import ENDPOINT, ENDPOINTS, label_in_fo
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.cluster_policy import CLUSTER_POLICY, in_the_way
 from quarantine_kubernetes.discovery import served
-from quarantine_kubernetes.exemption import Exemption
 from quarantine_kubernetes.gitops import keeper_of
 from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, means_of, origin_of, standing
 from quarantine_kubernetes.means import KINDS, Around, Means, choose, kinds_of
@@ -53,10 +52,10 @@ class Look:
     pod: Mapping[str, Any]
     keep_labels: tuple[str, ...]
 
-    def state(self, means: tuple[Means, ...], exempt: Exemption) -> PodIsolation:
+    def state(self, means: tuple[Means, ...]) -> PodIsolation:
         found = self._own(means)
         target = Target(self.resource.area, self.resource.id, self.uid)
-        policies = {kind.name: standing(policy, kind.says(target, exempt)) for kind, policy in found}
+        policies = {kind.name: standing(policy, kind, target) for kind, policy in found}
         stands = means_of(policies)
         around, others = self.around((stands,) if stands else means)
         chosen = stands or choose(means, around)

@@ -104,6 +104,12 @@ def _undone(witness: Witness, case: Case, released: Released) -> Iterator[str]:
     meanwhile = any(e.mark.case != case.id and e.resource == identity and e.at >= began for e in witness.effects)
     if meanwhile or witness.strangers.get(identity, began - timedelta(1)) >= began:
         return
+    same = {
+        other.index for other in case.plan.steps if (other.resource.identity, other.action) == (identity, step.action)
+    }
+    begun = [item.event.step for item in history if isinstance(item.event, ReleaseIntended) and item.event.step in same]
+    if begun[-1] != step.index:
+        return  # what stood below it was given back after it
     now = witness.observe(step)
     if now is not GONE and not reached(now, target, proven=False):
         what = ", ".join(".".join(item.path) for item in difference(target, now))

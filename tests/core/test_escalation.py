@@ -86,12 +86,32 @@ def test_what_cannot_be_undone_is_done_by_two_and_said_at_the_release(bench: Ben
     assert (bench.world.machine("web").labels, bench.world.machine("web").power) == (LABELS, "stopped")
 
 
-def test_what_is_deleted_in_the_end_closes_the_case(bench: Bench) -> None:
+def test_what_is_deleted_in_the_end_closes_the_case_as_done(bench: Bench) -> None:
+    """And not as a target that somebody else has removed: it is gone because we were told to."""
     case = escalate(bench, contained(bench), "delete")
     bench.desk.approve(case.id, BOB)
-    bench.settle(case)
+    closed = bench.settle(case)
+    assert (closed.outcome, closed.sentence) == (Outcome.ONE_WAY_DONE, "done and verified; it cannot be undone")
+    bench.assert_whole()
+
+
+def test_what_is_held_besides_what_was_deleted_goes_on_being_held(bench: Bench) -> None:
+    bench.world.add("db", labels={"app": "shop"}, ports={})
+    before = bench.world.machine("db").labels
+    web = bench.world.add("web", labels=LABELS, ports={"22": EVERYONE}, peers=("db",))
+    case = bench.settle(bench.open(web, "isolate-web-and-peers"))
+    case = escalate(bench, case, "delete")
+    bench.desk.approve(case.id, BOB)
+    case = bench.settle(case)
+    assert (case.status, [step.resource.id for step in case.held]) == (Status.CONTAINED, ["db"])
     bench.clock.turn(timedelta(minutes=6))
-    assert bench.settle(case).outcome in (Outcome.TARGET_GONE, Outcome.ONE_WAY_DONE)
+    assert bench.settle(case).status is Status.CONTAINED, "that it is gone is no drift"
+    bench.desk.release(case.id, ANN)
+    closed = bench.settle(case)
+    assert closed.outcome is Outcome.RELEASED, (closed.reason, closed.sentence)
+    assert "cannot be undone: fake:machine-delete" in closed.sentence
+    assert bench.world.machine("db").labels == before
+    bench.assert_whole()
 
 
 def test_it_is_watched_while_it_waits(bench: Bench) -> None:

@@ -14,8 +14,8 @@ from quarantine.action import Call, Refusal, reached
 from quarantine.model import Resource
 from quarantine.testing.contract import CountingGate, ReversibleContract, Setting, Stranger
 from quarantine_kubernetes.cloud import KubernetesCloud
-from quarantine_kubernetes.exemption import Peer
-from quarantine_kubernetes.isolation import PodIsolation, Policy
+from quarantine_kubernetes.exemption import Exemption, Peer
+from quarantine_kubernetes.isolation import PodIsolation, Policy, stand_of
 from quarantine_kubernetes.means import KINDS, Means
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.policy_kind import ISOLATED
@@ -112,12 +112,13 @@ def look(action: PodIsolate, cloud: KubernetesCloud, resource: Resource) -> PodI
 
 class _Contract(ReversibleContract):
     means: ClassVar[Means]
+    exempt: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture
     def setting(
         self, served: None, namespace: Namespace, cloud_of: Callable[[str], KubernetesCloud]
     ) -> Iterator[Setting]:
-        action = PodIsolate(means=(self.means,))
+        action = PodIsolate(means=(self.means,), **self.exempt)
         resource = on_node_of(self.means, namespace)
         self.namespace = namespace
         with granted_everywhere(namespace.api, SERVICE, action.permissions()):
@@ -166,6 +167,26 @@ class TestCalico(_Contract):
 
 class TestClusterNetworkPolicy(_Contract):
     means = Means.CLUSTER
+
+
+QUARANTINE = {"level": "quarantine", "peer": PEER, "allow_dns": True}
+
+
+class TestCiliumAtLevelQuarantine(TestCilium):
+    exempt: ClassVar[dict[str, Any]] = QUARANTINE
+
+
+class TestCalicoAtLevelQuarantine(TestCalico):
+    exempt: ClassVar[dict[str, Any]] = QUARANTINE
+
+
+class TestClusterNetworkPolicyAtLevelQuarantine(TestClusterNetworkPolicy):
+    exempt: ClassVar[dict[str, Any]] = QUARANTINE
+
+
+class TestNetworkPolicyAtLevelQuarantine(_Contract):
+    means = Means.PLAIN
+    exempt: ClassVar[dict[str, Any]] = {**QUARANTINE, "allow_dns": False, "peer": OUTSIDE}
 
 
 # --- which one is chosen -------------------------------------------------------------------------------------------
@@ -363,9 +384,9 @@ def test_what_is_exempt_makes_valid_policies_which_are_read_back_as_they_were_wr
     assert isinstance(before, PodIsolation)
     ids = {caveat.id for caveat in action.caveats(before)}
     assert ("peer" in ids, "dns" in ids) == (True, dns)
-    assert look(PodIsolate(), cloud, setting.resource).policies != before.policies
-    assert set(look(PodIsolate(), cloud, setting.resource).policies.values()) <= {Policy.ALTERED, Policy.QUARANTINE}
-    assert Policy.ALTERED in look(PodIsolate(), cloud, setting.resource).policies.values(), "isolate allows less"
+    found = look(PodIsolate(), cloud, setting.resource)
+    assert set(found.policies.values()) == {stand_of(Exemption(peer=peer, dns=dns))}, "whoever looks sees it"
+    assert not reached(found, PodIsolate().contained(before)), "isolate allows less"
 
 
 def test_a_whole_isolation_takes_at_most_four_changes(
