@@ -159,7 +159,7 @@ def test_what_the_object_does_not_tell_is_not_made_up() -> None:
     assert last_writers({"metadata": {"managedFields": [*entries, newer]}}, MANAGER) == ("kubelet (status)",)
 
 
-# --- why nothing is applied by us: see docs/decisions/0021 ---------------------------------------------------------
+# --- why nothing is applied by us: see docs/decisions/0022 ---------------------------------------------------------
 
 
 def applied(api: ControlPlane, path: str, body: dict[str, Any], force: bool = False) -> dict[str, Any]:
