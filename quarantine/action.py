@@ -130,6 +130,7 @@ class Cloud(ABC):
         self._gate: Gate = ReadOnly()
         self._installation = ""
         self._seen: Callable[[Call], None] = lambda _: None
+        self._answers: dict[tuple[str, str], Any] | None = None
 
     @property
     def mark(self) -> Mark:
@@ -157,6 +158,13 @@ class Cloud(ABC):
         other._installation = installation
         return other
 
+    def glance(self) -> Self:
+        """The same connection for one look, which takes a moment: it asks nothing twice, and changes nothing."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._answers = {}
+        return other
+
     def running(self, operation: str) -> bool:
         """Does an operation that a receipt named still go on? False when it has succeeded, or is not known any more.
 
@@ -170,7 +178,15 @@ class Cloud(ABC):
         if not self.reads(call):
             raise PermissionError(f"{call} changes something: use cloud.change")
         self._seen(Call(permission=permission, call=call))
-        return self.invoke(call, arguments)
+        if self._answers is None:
+            return self.invoke(call, arguments)
+        asked = (call, repr(sorted(arguments.items())))
+        if asked not in self._answers:
+            answer = self.invoke(call, arguments)
+            if isinstance(answer, Iterator):
+                return answer  # it comes in parts, and is gone when it was read
+            self._answers[asked] = answer
+        return self._answers[asked]
 
     def change(self, permission: str, call: str, **arguments: Any) -> Receipt:
         """One try at changing something, through the gate. Its receipt is durable when this returns."""
@@ -227,6 +243,9 @@ class Action(_Step, Generic[C, S]):
     late_within: ClassVar[timedelta] = timedelta(0)
     """How long after a worker fell silent the provider may still take a request of it: the life of a signature. Zero
     where every change is conditional, so that a late one is refused."""
+    conditional: ClassVar[bool] = False
+    """Does what it changes name the version that was seen, so that the provider refuses it when the resource is another
+    one by now? Then what the plan saw a moment ago need not be read again before the change."""
     shares: ClassVar[str] = ""
     """The kind of an object of ours that several cases use at once: a quarantine group. It is never part of a
     before-image and stays after a release, until `quarantine sweep` finds that nobody uses it."""

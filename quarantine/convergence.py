@@ -64,6 +64,8 @@ log = logging.getLogger(__name__)
 
 SOON = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
+MOMENT = timedelta(seconds=2)
+"""How long what was seen is as good as seen now, where the provider refuses a change to anything else."""
 MOST_ATTEMPTS = 5
 """How often a step is applied under one intent."""
 
@@ -125,8 +127,8 @@ class Convergence:
 
     def intend(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
-        now = self.observe(action, step)
         again = progress.stage is Stage.DRIFTED
+        now = self._just_seen(turn, step, action) or self.observe(action, step)
         if now is GONE:
             return self.gone(turn, step)
         target = restored(progress.target, action.state) if again else action.contained(now)
@@ -153,6 +155,11 @@ class Convergence:
         except Held as other:
             return self._held_elsewhere(turn, other)
         return self._apply(turn, step, now, target)
+
+    def _just_seen(self, turn: Turn, step: PlannedStep, action: Action[Any, Any]) -> State | None:
+        """What this turn's own plan saw a moment ago, where a change to anything else would be refused."""
+        moment = turn.judged is not None and self._clock() - turn.judged <= MOMENT
+        return turn.seen.get(step.index) if action.conditional and moment and not turn.case.touched else None
 
     def gone(self, turn: Turn, step: PlannedStep) -> bool:
         """The step's resource is not there any more. If it is the case's own, that is the end of the case.

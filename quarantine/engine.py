@@ -198,15 +198,16 @@ class Engine:
             sentence = f"{case.resource.account} is not a configured account: add it under 'providers:' if it is yours"
             turn.add(Closed(outcome=Outcome.REFUSED, sentence=f"account_pin: {sentence}"))
             return False
-        draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
-        events = self._planning(case, draft)
-        if events:
-            turn.add(*events)
-        plan = draft.plan
-        if not plan.needed:
-            turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it shows the target already"))
-            return False
-        judged = self._judge(turn, draft, now)
+        with self._planner.look():
+            draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
+            plan = draft.plan
+            turn.pending = tuple(self._planning(case, draft))
+            if turn.pending and case.status is not Status.NEW:
+                turn.add()  # a new plan ends what was said to the old one: the guards must see that
+            if not plan.needed:
+                turn.add(Closed(outcome=Outcome.NOT_NEEDED, sentence="it shows the target already"))
+                return False
+            judged = self._judge(turn, draft, now)
         stopped = judged.judgement.stopped
         if stopped is None:
             return self._act(turn, draft, judged.facts, judged.judgement)
@@ -255,7 +256,7 @@ class Engine:
         except Spent as error:
             log.info("budget_gone", extra={"case": turn.case.id, "why": str(error)})
             return True  # the guards are asked again, and say which of them it was
-        turn.judged = facts.as_of
+        turn.judged, turn.seen = facts.as_of, draft.seen
         return True
 
     def _hold(self, turn: Turn, draft: Draft, guard: str, hold: Hold) -> None:
@@ -284,16 +285,18 @@ class Engine:
     def _judge_again(self, turn: Turn) -> None:
         """Nothing was changed yet, and the guards said yes in an earlier turn: that may be long ago."""
         case = turn.case
-        draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
-        if draft.plan.digest != case.plan_digest:
-            raise Conflict(f"{case.resource} or {case.playbook} changed between the plan and the act: look, then retry")
-        judged = self._judge(turn, draft, self._clock())
+        with self._planner.look():
+            draft = self._steps.reading(self._planner.draft, self._shelf.find(case.playbook), case.resource)
+            if draft.plan.digest != case.plan_digest:
+                what = f"{case.resource} or {case.playbook}"
+                raise Conflict(f"{what} changed between the plan and the act: look at it, then retry")
+            judged = self._judge(turn, draft, self._clock())
         judgement = judged.judgement
         if judgement.guard == source.__name__ and getattr(judgement.stopped, "until", None) is not None:
             raise Unreachable(f"{judgement.guard}: {_sentence(judgement)}")  # it is asked again for a while
         if judgement.stopped is not None:
             raise NeedsHuman(Reason.STOPPED, f"{judgement.guard}: {_sentence(judgement)}")
-        turn.judged = judged.facts.as_of
+        turn.judged, turn.seen = judged.facts.as_of, draft.seen
 
     def _just_judged(self, turn: Turn) -> bool:
         return turn.judged is not None and self._clock() - turn.judged <= FRESH

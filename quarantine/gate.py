@@ -3,12 +3,12 @@
 admit ── kill switch off? ── declared? ── lease ours and long enough? ──> one call ──> record (Changed)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from quarantine.action import Call, Receipt
+from quarantine.action import Call, Receipt, State
 from quarantine.case import Case, Changed, EffectArrivedLate, Event, Halted, Opened, Reason, Status
 from quarantine.errors import Fenced, Killed, Late, Misused, Moved, QuarantineError, Unavailable
 from quarantine.plan import PlannedStep
@@ -29,6 +29,10 @@ class Turn:
     by: str = "engine"
     judged: datetime | None = None
     """When the guards have said yes in this very turn."""
+    seen: Mapping[int, State] = field(default_factory=dict)
+    """What the plan that was made in this turn has seen, by step. The guards have judged that."""
+    pending: tuple[Event, ...] = ()
+    """What is said together with the next event: a plan with what the guards say to it, and not in a commit before."""
 
     def add(self, *events: Event, also: Also | None = None) -> None:
         """Append under our lease. Raises Fenced when it is no longer ours.
@@ -37,12 +41,14 @@ class Turn:
         """
         at = self.clock()
         also = also or Also(due=at)
+        said = (*self.pending, *events)
         try:
-            self.case = self.store.append(self.case, events, by=self.by, at=at, lease=self.lease, also=also)
+            self.case = self.store.append(self.case, said, by=self.by, at=at, lease=self.lease, also=also)
         except Misused as error:
             if self.store.load(self.case.id).seq == self.case.seq:
                 raise  # nobody else spoke: a defect of ours
             raise Moved(str(error)) from error
+        self.pending = ()
 
     def wait(self, until: datetime) -> None:
         """Nothing to say now; look again at a time."""

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from quarantine.action import Action, Capture, Cloud, Group, Identity, OneWay, Provider, reached
+from quarantine.action import Action, Capture, Cloud, Group, Identity, OneWay, Provider, State, reached
 from quarantine.case import Case, Escalation
 from quarantine.config import Settings
 from quarantine.errors import Gone, Malformed, Missing, NotFound, ProviderError
@@ -28,6 +29,8 @@ class Draft:
 
     plan: Plan
     tags: Mapping[str, str]
+    seen: Mapping[int, State] = field(default_factory=dict)
+    """What each action has read for it, by step."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,16 @@ class Planner:
         self._clouds: dict[tuple[str, str], Cloud] = {}
         self._principals: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
+        self._looking = threading.local()
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """What is asked twice within, by this thread, is asked once: a plan and the facts beside it are one look."""
+        self._looking.glances = {}
+        try:
+            yield
+        finally:
+            del self._looking.glances
 
     def cloud(self, resource: Resource) -> Cloud:
         """The connection to a resource's scope, which only reads. Raises NotFound, Unreachable."""
@@ -66,7 +79,9 @@ class Planner:
             if key not in self._clouds:
                 connected = self._registry.provider(provider).connect(scope)
                 self._clouds[key] = connected.belonging_to(self._store.installation())
-            return self._clouds[key]
+            cloud = self._clouds[key]
+        glances: dict[tuple[str, str], Cloud] | None = getattr(self._looking, "glances", None)
+        return cloud if glances is None else glances.setdefault(key, cloud.glance())
 
     def draft(self, playbook: Playbook, resource: Resource) -> Draft:
         """What the playbook would do to the resource as it is now. Raises Gone, and whatever a provider answers."""
@@ -78,13 +93,14 @@ class Planner:
         if resource.uid is not None and found.uid != resource.uid:
             raise Gone(f"{resource}: the one that was meant is gone, another has its name now")
         steps: list[PlannedStep] = []
+        seen: dict[int, State] = {}
         for step in playbook.steps:
             doing = self._registry.build(step.action, step.settings)
             needs = self._registry.permissions(doing, found.kind, step.relation)
             for target in self._targets(step, found):
-                steps.append(self._planned(len(steps), step, doing, target, needs))
+                steps.append(self._planned(len(steps), step, doing, target, needs, seen))
         plan = Plan(playbook=playbook.name, playbook_digest=playbook.digest, resource=found, steps=tuple(steps))
-        return Draft(plan, tags)
+        return Draft(plan, tags, seen)
 
     def judged(self, case: Case, draft: Draft, now: datetime, reading: Callable[..., Any] = _once) -> Judged:
         """What the guards say to this plan now. `reading` repeats what a provider could not answer for the moment.
@@ -227,6 +243,7 @@ class Planner:
         doing: Action[Any, Any] | Capture[Any],
         resource: Resource,
         needs: tuple[str, ...],
+        seen: dict[int, State],
     ) -> PlannedStep:
         if isinstance(doing, Capture):
             return PlannedStep(
@@ -238,7 +255,7 @@ class Planner:
                 permissions=needs,
                 needed=True,
             )
-        before = doing.observe(self.cloud(resource), resource)
+        before = seen[index] = doing.observe(self.cloud(resource), resource)
         target = doing.contained(before)
         return PlannedStep(
             index=index,

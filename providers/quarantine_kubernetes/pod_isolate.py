@@ -24,6 +24,7 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
     name: ClassVar[str] = "kubernetes:pod-isolate"
     resource: ClassVar[str] = "kubernetes:pod"
     state: ClassVar[type[State]] = PodIsolation
+    conditional: ClassVar[bool] = True
 
     level: Literal["isolate", "quarantine"] = "isolate"
     """`isolate`: nobody connects to it. `quarantine`: a named peer still may, to examine it."""

@@ -26,7 +26,7 @@ from quarantine.action import (
     reached,
     three_way,
 )
-from quarantine.errors import Gone, Pending, Unknown
+from quarantine.errors import Conflict, Gone, Pending, Unknown
 from quarantine.model import Resource
 
 MOST_PENDING = 20
@@ -243,6 +243,20 @@ class ReversibleContract(_ActionContract):
         setting.apply(merged)
         after = setting.observe()
         assert isinstance(after, State) and after.part() == merged.part()
+
+    def test_if_it_says_that_it_is_conditional_what_is_another_one_by_now_is_left_alone(
+        self, setting: Setting, stranger: Stranger
+    ) -> None:
+        """The engine may then act on what it saw a moment ago. The others are read again before each change."""
+        before = setting.observe()
+        stranger()
+        if setting.action.conditional:
+            cloud = setting.cloud.through(CountingGate(), setting.mark)
+            with pytest.raises(Conflict):
+                setting.action.apply(cloud, setting.resource, before, setting.target(before))
+            after = setting.observe()
+            assert isinstance(after, State)
+            assert not reached(after, setting.target(before)), "the stranger's change was overwritten"
 
     def whole_life(self, setting: Setting) -> None:
         before = setting.observe()

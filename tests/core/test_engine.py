@@ -924,7 +924,7 @@ def test_what_was_allowed_long_ago_is_judged_again_before_the_first_change(
     case = bench.open(bench.machine(), "close")
 
     def die_there(place: str) -> None:
-        if place == "after commit of allowed":
+        if place == "after commit of planned,allowed":
             bench.failpoint = lambda _: None
             raise Died(place)
 
@@ -954,6 +954,41 @@ def test_who_slept_between_the_guards_and_the_act_asks_them_again(bench: Bench) 
     assert (moved.status, moved.reason) == (Status.NEEDS_HUMAN, Reason.STOPPED)
     assert "ran out" in moved.sentence
     assert bench.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("conditional", "slept", "looks"), [(True, 0, 1), (True, 3, 2), (False, 0, 2)], ids=["at once", "later", "unsafe"]
+)
+def test_what_the_plan_saw_a_moment_ago_is_not_read_again_where_a_change_to_anything_else_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, conditional: bool, slept: int, looks: int
+) -> None:
+    monkeypatch.setattr(MachineIsolate, "conditional", conditional)
+    case = bench.open(bench.machine(), "isolate")
+    seen = []
+
+    def note(place: str) -> None:
+        if place == "after commit of planned,allowed":
+            bench.clock.turn(timedelta(seconds=slept))
+        if place == "before policy.create":
+            seen.append(bench.world.asked.count("policy.get"))
+
+    bench.failpoint = note
+    assert bench.settle(case).status is Status.CONTAINED
+    assert seen == [looks]
+
+
+def test_one_look_asks_nothing_twice_and_the_next_one_asks_anew(bench: Bench) -> None:
+    machine = bench.machine()
+    cloud = bench.planner.cloud(machine)
+    with bench.planner.look():
+        first = bench.planner.draft(bench.shelf.find("isolate"), machine)
+        again = bench.planner.draft(bench.shelf.find("isolate"), machine)
+        assert bench.world.asked.count("machine.get") == 1
+        assert first == again
+    bench.world.meddle(machine.id, labels={"a": "b"})
+    assert bench.planner.cloud(machine) is cloud
+    assert bench.planner.draft(bench.shelf.find("isolate"), machine) != first
+    assert bench.world.asked.count("machine.get") > 1
 
 
 # -- findings that come back -----------------------------------------------------------------------------------------
