@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quarantine.action import (
     Action,
@@ -89,6 +89,18 @@ class KubernetesSettings(BaseModel):
     clusters: dict[str, Cluster] = Field(default_factory=dict)
     """The clusters by the name that findings and scopes have for them."""
 
+    @model_validator(mode="after")
+    def _one_name_for_each(self) -> Self:
+        """Under two names one pod would be two, and budgets would count twice."""
+        names: dict[tuple[object, ...], str] = {}
+        for name, cluster in self.clusters.items():
+            way = (cluster.kubeconfig, cluster.context, cluster.in_cluster)
+            for same in (way, ("uid", cluster.uid)) if cluster.uid else (way,):
+                if same in names:
+                    raise ValueError(f"clusters '{names[same]}' and '{name}' are one cluster: keep one of the names")
+                names[same] = name
+        return self
+
 
 class Kubernetes(Provider):
     """A scope is `cluster/namespace`, or `cluster` for what is in no namespace."""
@@ -166,14 +178,31 @@ class Kubernetes(Provider):
         return rbac.document(needs, pinned=any(cluster.uid for cluster in self._clusters.values()))
 
     def doctor(self) -> Iterable[Check]:
+        names: dict[str, str] = {}
         for name in self._clusters:
             try:
                 yield from self._examine(name)
+                yield from self._known_already(name, names)
             except ProviderError as error:
                 yield Check(subject=f"cluster {name}", verdict=Verdict.FAIL, message=str(error))
             except (LookupError, TypeError, AttributeError) as error:
                 message = f"what answers there is not a Kubernetes API server ({error!r})"
                 yield Check(subject=f"cluster {name}", verdict=Verdict.FAIL, message=message)
+
+    def _known_already(self, name: str, names: dict[str, str]) -> Iterator[Check]:
+        """Contexts with other names may lead to one cluster. Who may not read its uid has been told so."""
+        try:
+            uid = _uid(self.connect(name))
+        except Denied:
+            return
+        if uid in names:
+            yield Check(
+                subject=f"cluster {name}: same",
+                verdict=Verdict.FAIL,
+                message=f"this is cluster {names[uid]!r} too: its pods have two names, and budgets count twice",
+                fix="keep one of the names in the configuration",
+            )
+        names.setdefault(uid, name)
 
     def _examine(self, name: str) -> Iterator[Check]:
         cloud = self.connect(name)

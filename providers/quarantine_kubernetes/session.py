@@ -5,7 +5,9 @@ sets up for it (proxies, client certificates, the cluster's certificate authorit
 """
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +17,23 @@ from quarantine.errors import Unreachable
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
 CHUNK: Final = 65536
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Session:
     """The connections to one API server and the credentials for them. Threads may share it."""
 
-    def __init__(self, configuration: Any, read_seconds: float = READ_SECONDS) -> None:
+    def __init__(
+        self, configuration: Any, read_seconds: float = READ_SECONDS, bearer: Callable[[], str] | None = None
+    ) -> None:
+        """`bearer` is what to authorize each request with, where the configuration does not know."""
         from kubernetes.client import ApiClient
 
         self._pool = ApiClient(configuration).rest_client.pool_manager
         self._configuration = configuration
         self._host = str(configuration.host)
         self._read_seconds = read_seconds
+        self._bearer = bearer or self._configured
 
     def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
         """One try. Raises urllib3's errors, and Unreachable if there are no credentials to send."""
@@ -53,10 +60,14 @@ class Session:
         from kubernetes.config import ConfigException
 
         try:
-            token = self._configuration.auth_settings().get("BearerToken")  # renewed here when it has expired
+            bearer = self._bearer()
         except (ConfigException, OSError, ValueError) as error:
             raise Unreachable(f"the credentials could not be renewed: {error}") from error
-        return {"Authorization": token["value"]} if token else {}
+        return {"Authorization": bearer} if bearer else {}
+
+    def _configured(self) -> str:
+        token = self._configuration.auth_settings().get("BearerToken")  # renewed here when it has expired
+        return str(token["value"]) if token else ""
 
 
 def events(response: Any) -> Iterator[dict[str, Any]]:
@@ -96,15 +107,33 @@ def from_kubeconfig(path: Path | None, context: str | None = None, read_seconds:
     return Session(configuration, read_seconds)
 
 
-def in_cluster() -> Session:
-    """As the service account of the pod that we run in. Raises Unreachable."""
+def in_cluster(folder: Path = ACCOUNT, environment: Mapping[str, str] = os.environ) -> Session:
+    """As the service account of the pod that we run in. Raises Unreachable.
+
+    Its token is read from the file for each request, as the kubelet puts a new one there before the old one ends
+    (kubernetes.io, Managing Service Accounts, Bound service account tokens).
+    """
     sdk("kubernetes")
     from kubernetes.client import Configuration
-    from kubernetes.config import ConfigException, load_incluster_config
+    from kubernetes.config import ConfigException
+    from kubernetes.config.incluster_config import InClusterConfigLoader
 
     configuration = Configuration()
     try:
-        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        loader = InClusterConfigLoader(  # type: ignore[no-untyped-call]
+            token_filename=folder / "token",
+            cert_filename=folder / "ca.crt",
+            try_refresh_token=False,
+            environ=environment,
+        )
+        loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         raise Unreachable(f"not in a pod with a service account token: {error}") from error
-    return Session(configuration)
+    return Session(configuration, bearer=partial(_token, folder / "token"))
+
+
+def _token(file: Path) -> str:
+    token = file.read_text().strip()
+    if not token:
+        raise ValueError(f"{file} is empty")
+    return f"Bearer {token}"
