@@ -14,6 +14,7 @@ from quarantine.document import Document
 from quarantine.engine import Engine
 from quarantine.errors import Misconfigured, Missing
 from quarantine.evidence import EvidenceStore
+from quarantine.herald import Herald
 from quarantine.intake import Intake
 from quarantine.match import Matcher
 from quarantine.model import now
@@ -93,6 +94,10 @@ class App:
         if found is None:
             found = self.store.log_key(str(key_of(path).verifier)) or ""
         return Sealer(self.store, key_in_use(path, found), self.clock, self.settings.ledger, renewed=self._signing_key)
+
+    @cached_property
+    def herald(self) -> Herald:
+        return Herald(self.store, self.clock, self.settings.ledger)
 
     def _signing_key(self) -> Key | None:
         """The key that signs the record by now, if it is here."""

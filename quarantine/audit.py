@@ -20,12 +20,14 @@ from quarantine.journal import JOURNAL
 from quarantine.ledger import START, Sealed, captured_in, rotation_in
 from quarantine.merkle import SIZE, Frontier, leaf
 from quarantine.model import read_canonical
-from quarantine.note import Unsigned, Verifier
+from quarantine.note import Checkpoint, Note, Unsigned, Verifier
 from quarantine.succession import Succession
 from quarantine.text import many
 
 STALE = timedelta(seconds=120)
 """An entry that no checkpoint covers after this time: nobody seals, or somebody has cut checkpoints off."""
+UNSEEN = timedelta(hours=1)
+"""An entry that a witness has not seen after this time: it is away, or refuses what is here."""
 
 
 class Finding(IntEnum):
@@ -126,6 +128,8 @@ class Trust:
     keys: Sequence[Verifier]
     now: datetime
     anchors: Sequence[str] = ()
+    witnesses: Sequence[Verifier] = ()
+    """Each must have seen every entry that is older than UNSEEN."""
 
 
 def verify_signed(record: Record, trust: Trust, vault: Vault | None = None) -> Report:
@@ -248,9 +252,28 @@ class _Reading:
                 if root != tree.root:
                     raise _other_root(signed, anchored)
         self._no_old_end(max(wanted, default=0), trust.now)
+        watched = "".join(self._witnessed(witness, notes, trust) for witness in trust.witnesses)
         count = many(len(notes), "checkpoint")
         covered = f"the last of {count} covers {max(wanted, default=0)}" if notes else "none is signed yet"
-        return f"{many(size, 'entry', 'entries')} in the tree, {covered}"
+        return f"{many(size, 'entry', 'entries')} in the tree, {covered}{watched}"
+
+    def _witnessed(self, witness: Verifier, notes: Sequence[str], trust: Trust) -> str:
+        """How much of the tree this witness has seen. The notes are those that the tree was compared with."""
+        seen = 0
+        for note in [Note.parse(text) for text in (*notes, *trust.anchors)]:
+            try:
+                signed = note.signed_by([witness])
+            except Unsigned as error:
+                raise _Wrong(Finding.KEY, f"a checkpoint cannot be trusted: {error}") from None
+            seen = max(seen, Checkpoint.parse(note.body).size) if signed else seen
+        since = self._oldest(seen, trust.now)
+        if trust.now - since > UNSEEN:
+            raise _Wrong(
+                Finding.UNSIGNED,
+                f"the witness {witness.name} has seen {seen} entries, and none since {since:%Y-%m-%d %H:%M:%S} UTC: "
+                "is it away, or does it refuse what is here?",
+            )
+        return f", the witness {witness.name} has seen {seen}"
 
     def _states(self, notes: Sequence[str], trust: Trust) -> dict[int, list[tuple[bytes, bool]]]:
         """What was signed: by size, the root and whether it was kept elsewhere."""
@@ -269,14 +292,18 @@ class _Reading:
         return wanted
 
     def _no_old_end(self, signed: int, now: datetime) -> None:
-        loose = [at for place, at in zip(self._places, self._written, strict=True) if place >= signed]
-        since = min([datetime.fromtimestamp(at, UTC) for at in loose] + [self._waiting_since or now])
+        since = self._oldest(signed, now)
         if now - since > STALE:
             raise _Wrong(
                 Finding.UNSIGNED,
                 f"entries since {since:%Y-%m-%d %H:%M:%S} UTC are not signed: "
                 "does no process run that has the ledger key?",
             )
+
+    def _oldest(self, covered: int, now: datetime) -> datetime:
+        """When the oldest entry after the first `covered` ones was written; now, if there is none."""
+        loose = [at for place, at in zip(self._places, self._written, strict=True) if place >= covered]
+        return min([datetime.fromtimestamp(at, UTC) for at in loose] + [self._waiting_since or now])
 
     # -- evidence ----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from quarantine.document import Document, read
 from quarantine.errors import Misconfigured
 from quarantine.model import Value
+from quarantine.note import COSIGNATURE, Unsigned, Verifier
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -278,6 +279,36 @@ class Worker(Value):
         return value
 
 
+class LedgerWitness(Value):
+    """Another host that watches over the record: where it listens, and the public key of its cosignatures."""
+
+    url: str
+    key: str
+
+    @field_validator("url")
+    @classmethod
+    def _a_place(cls, value: str) -> str:
+        """Plain http is no harm: what is sent is signed and holds no secret, and so is the answer."""
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("write http://HOST:PORT or https://HOST")
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _a_cosigner(cls, value: str) -> str:
+        try:
+            if Verifier.parse(value).algorithm == COSIGNATURE:
+                return value
+        except Unsigned as error:
+            raise ValueError(str(error)) from None
+        raise ValueError("this is the key of a log; that of a witness is what 'quarantine witness' says")
+
+
 class Ledger(Value):
     """Who signs the record, and where its state is told outside of this installation."""
 
@@ -286,6 +317,9 @@ class Ledger(Value):
     anchor: Path | None = None
     """A file, best on another machine, that every checkpoint is appended to; at most one in `anchor_every`."""
     anchor_every: Duration = timedelta(seconds=60)
+    witnesses: dict[str, LedgerWitness] = Field(default_factory=dict)
+    """Each checkpoint is shown to them; at most one in `witness_every`."""
+    witness_every: Duration = timedelta(seconds=10)
 
 
 class Evidence(Value):

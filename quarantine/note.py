@@ -95,11 +95,16 @@ class Key:
     def __init__(self, name: str, seed: bytes, algorithm: int = ED25519) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+        self._seed = seed
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.verifier = Verifier(name, self._key.public_key().public_bytes_raw(), algorithm)
 
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)
+
+    def as_witness(self) -> "Key":
+        """The same key, for cosignatures: a verifier knows it by another name of its algorithm."""
+        return Key(self.verifier.name, self._seed, COSIGNATURE)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,13 @@ def export(ctx: click.Context, file: Path, with_evidence: bool) -> None:
     help="Checkpoints that were kept elsewhere: the file that ledger.anchor names.",
 )
 @click.option(
+    "--witness",
+    "witnesses",
+    metavar="KEY",
+    multiple=True,
+    help="The public key of a witness that must have seen it; else those of ledger.witnesses.",
+)
+@click.option(
     "--bundle",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="This file, of `audit export`: no database is asked.",
@@ -166,6 +173,7 @@ def verify(
     ctx: click.Context,
     verifier: str | None,
     anchors: Path | None,
+    witnesses: tuple[str, ...],
     bundle: Path | None,
     proof: Path | None,
     form: str,
@@ -186,9 +194,9 @@ def verify(
     if proof is not None:
         report = _proven(proof, verifier or "")
     elif bundle is not None:
-        report = _unwrapped(ctx, bundle, verifier or "", anchors)
+        report = _unwrapped(ctx, bundle, (verifier or "", *witnesses), anchors)
     else:
-        report = _verified(options.load_app(ctx), verifier, anchors)
+        report = _verified(options.load_app(ctx), verifier, witnesses, anchors)
     record = {**asdict(report), "finding": report.finding.name.lower(), "code": int(report.finding)}
     one(form, record, tuple(record), lambda: _show(report))
     ctx.exit(int(report.finding))
@@ -212,7 +220,7 @@ def _proven(proof: Path, verifier: str) -> "Report":
     return Report(Finding.OK, sentence, 1, 1)
 
 
-def _unwrapped(ctx: click.Context, path: Path, verifier: str, anchors: Path | None) -> "Report":
+def _unwrapped(ctx: click.Context, path: Path, keys: tuple[str, ...], anchors: Path | None) -> "Report":
     from quarantine.audit import Damaged, Finding, Report, Trust, verify_signed
     from quarantine.bundle import Bundle
     from quarantine.model import now
@@ -221,16 +229,16 @@ def _unwrapped(ctx: click.Context, path: Path, verifier: str, anchors: Path | No
     options.quiet(ctx)
     kept = anchors_in(anchors) if anchors else []
     try:
-        keys = [_given(verifier)]
+        key, *witnesses = map(_given, keys)
         with Bundle(path) as bundle:
-            return verify_signed(bundle, Trust(keys, now(), [*bundle.anchors(), *kept]), bundle)
+            return verify_signed(bundle, Trust([key], now(), [*bundle.anchors(), *kept], witnesses), bundle)
     except Misconfigured as error:
         return Report(Finding.KEY, str(error))
     except Damaged as error:
         return Report(Finding.MALFORMED, str(error))
 
 
-def _verified(app: "App", verifier: str | None, anchors: Path | None) -> "Report":
+def _verified(app: "App", verifier: str | None, witnesses: tuple[str, ...], anchors: Path | None) -> "Report":
     from sqlalchemy.exc import DatabaseError
 
     from quarantine.audit import Finding, Report, Trust, verify_signed
@@ -240,11 +248,12 @@ def _verified(app: "App", verifier: str | None, anchors: Path | None) -> "Report
     kept = anchors_in(anchors) if anchors else []
     try:
         trusted = _trusted(app, verifier)
+        watching = [_given(key) for key in witnesses or (item.key for item in app.settings.ledger.witnesses.values())]
     except Misconfigured as error:
         return Report(Finding.KEY, f"no trusted key: {error}. Or give it with --key")
     try:
         with app.store.record() as record:
-            return verify_signed(record, Trust(trusted, app.clock(), kept), app.evidence)
+            return verify_signed(record, Trust(trusted, app.clock(), kept, watching), app.evidence)
     except (DatabaseError, Unavailable) as error:
         return Report(Finding.MALFORMED, f"the database cannot be read: {getattr(error, 'orig', None) or error}")
 

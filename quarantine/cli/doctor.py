@@ -35,6 +35,7 @@ def command(ctx: click.Context, form: str) -> None:
 def _checks(app: "App") -> Iterator["Check"]:
     yield from _configuration(app)
     yield from _database(app)
+    yield from _ledger(app)
     yield from _secrets(app)
     try:
         providers = app.registry.configured
@@ -117,6 +118,37 @@ def _database(app: "App") -> Iterator["Check"]:
         yield _warn("notify", said, "quarantine case list --needs-human, and --waiting")
     for switch in switches:
         yield _warn("kill switch", f"{switch.scope} is stopped by {switch.by}: {switch.reason}", "quarantine kill off")
+
+
+def _ledger(app: "App") -> Iterator["Check"]:
+    """Is the record signed, and seen by those who watch over it?"""
+    from quarantine.audit import STALE, UNSEEN
+    from quarantine.errors import QuarantineError
+    from quarantine.narrative import moment
+    from quarantine.text import many
+
+    try:
+        last, waiting, seen = app.store.last_checkpoint(), app.store.unsealed(), app.store.seen()
+    except QuarantineError:
+        return  # said already, under database
+    if last is None:
+        yield _warn("ledger", "nothing is signed yet", "quarantine serve signs what is written, where its key is")
+        return
+    at, size = last[0], int(last[1].split("\n")[1])
+    told = f"{many(size, 'entry', 'entries')} signed, the last time {moment(at)}, {waiting} waiting"
+    if waiting and app.clock() - at > STALE:
+        yield _warn("ledger", told, f"start quarantine serve where the key is: {app.ledger_key}")
+    else:
+        yield _ok("ledger", told)
+    for name, witness in app.settings.ledger.witnesses.items():
+        has, when = seen.get(witness.key, (0, None))
+        subject, told = f"witness {name}", f"it has seen {has} of {size}" + (f", {moment(when)}" if when else "")
+        if has < size and (when is None or app.clock() - when > UNSEEN):
+            yield _warn(
+                subject, told, f"is it running, and does it know our key? See the server's log, and {witness.url}"
+            )
+        else:
+            yield _ok(subject, told)
 
 
 def _secrets(app: "App") -> Iterator["Check"]:

@@ -15,7 +15,7 @@ from quarantine.text import closest, safe_text
 
 # Each verb is `command` in the module of its name.
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Begin": ("demo", "init", "doctor", "permissions", "validate", "serve", "worker"),
+    "Begin": ("demo", "init", "doctor", "permissions", "validate", "serve", "worker", "witness"),
     "Contain": ("explain", "plan", "apply", "run"),
     "Cases": ("case", "kill", "budget", "sweep", "break-glass", "token"),
     "Look": ("playbook", "report", "audit", "version", "completion"),

@@ -51,6 +51,7 @@ def _work(app: "App") -> None:
     app.worker.start()
     if sealer:
         sealer.start()
+        app.herald.start()
     app.notifier.start()
     scheduler.start()
     log.info(
@@ -69,5 +70,6 @@ def _work(app: "App") -> None:
     app.notifier.stop()
     if sealer:
         sealer.stop()
+        app.herald.stop()
     app.store.close()
     log.info("stopped")

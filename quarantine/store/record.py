@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 from quarantine.audit import Chain
 from quarantine.journal import JOURNAL
 from quarantine.ledger import Sealed
-from quarantine.store import journal, schema
+from quarantine.store import journal, schema, tree
 
 _case, _event, _leaf = schema.cases.c, schema.events.c, schema.leaves.c
 
@@ -40,7 +40,6 @@ _STRAY = (
     .select_from(schema.leaves.outerjoin(schema.events, _leaf.entry == _event.id))
     .where(_event.id.is_(None))
 )
-_NOTES = select(schema.checkpoints.c.note).order_by(schema.checkpoints.c.size)
 
 
 class StoredRecord:
@@ -62,7 +61,7 @@ class StoredRecord:
         return self._connection.execute(_STRAY).scalar()
 
     def checkpoints(self) -> list[str]:
-        return list(self._connection.execute(_NOTES).scalars())
+        return tree.notes(self._connection)
 
 
 def _sealed(row: Row[*tuple[Any, ...]]) -> Sealed:

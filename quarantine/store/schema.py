@@ -130,6 +130,17 @@ checkpoints = Table(
     Column("note", Text, nullable=False),
 )
 
+cosignatures = Table(
+    "cosignatures",
+    metadata,
+    Column("size", _Number, nullable=False),
+    Column("witness", String(256), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("line", Text, nullable=False),
+    PrimaryKeyConstraint("size", "witness"),
+)
+"""Lines under a checkpoint, by those who watch over the record."""
+
 journal = Table(
     "journal",
     metadata,

@@ -560,9 +560,24 @@ class Store:
             return connection.execute(_LOG).scalar()
 
     def last_checkpoint(self) -> tuple[datetime, str] | None:
-        """When the last checkpoint was signed, and its note."""
+        """When the last checkpoint was signed, and its note with the lines of witnesses."""
         with self._read() as connection:
             return tree.last_checkpoint(connection)
+
+    def seen(self) -> dict[str, tuple[int, datetime]]:
+        """By witness: the largest state of the record that it has cosigned, and when."""
+        with self._read() as connection:
+            return tree.seen(connection)
+
+    def proof_since(self, old: int, size: int) -> list[bytes]:
+        """The proof that the tree of this size begins with the first `old` entries. Raises IndexError."""
+        with self._read() as connection:
+            return tree.proof_since(connection, old, size)
+
+    def cosign(self, size: int, witness: str, at: datetime, line: str) -> None:
+        """Keep the line of a witness under the checkpoint of this size."""
+        with self._write("cosign") as connection:
+            tree.cosign(connection, self._insert_new, size, witness, at, line)
 
     def proof(self, case_id: str, seq: int | None) -> str | None:
         """The proof of an entry of a case, the last signed one if none is named; None if there is none."""

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from quarantine.ledger import proof_of
-from quarantine.merkle import SIZE, Frontier, leaf
+from quarantine.merkle import SIZE, Frontier, consistency, leaf
 from quarantine.note import Checkpoint, Note
 from quarantine.store import schema
 
@@ -61,9 +61,47 @@ def checkpoint(connection: Connection, insert_new: Any, size: int, at: datetime,
 
 
 def last_checkpoint(connection: Connection) -> tuple[datetime, str] | None:
+    """When it was signed, and its note with the lines of witnesses."""
     query = select(schema.checkpoints).order_by(schema.checkpoints.c.size.desc()).limit(1)
     row = connection.execute(query).one_or_none()
-    return None if row is None else (datetime.fromtimestamp(row.at, UTC), row.note)
+    if row is None:
+        return None
+    return datetime.fromtimestamp(row.at, UTC), row.note + _lines(connection, row.size)
+
+
+def _lines(connection: Connection, size: int) -> str:
+    table = schema.cosignatures.c
+    return "".join(connection.execute(select(table.line).where(table.size == size).order_by(table.witness)).scalars())
+
+
+def notes(connection: Connection) -> list[str]:
+    """Every checkpoint with the lines of witnesses, the smallest first."""
+    lines: dict[int, str] = {}
+    table = schema.cosignatures.c
+    for row in connection.execute(select(table.size, table.line).order_by(table.size, table.witness)):
+        lines[row.size] = lines.get(row.size, "") + row.line
+    query = select(schema.checkpoints).order_by(schema.checkpoints.c.size)
+    return [row.note + lines.get(row.size, "") for row in connection.execute(query)]
+
+
+def seen(connection: Connection) -> dict[str, tuple[int, datetime]]:
+    """By witness: the largest state that it has cosigned, and when."""
+    found: dict[str, tuple[int, datetime]] = {}
+    for row in connection.execute(select(schema.cosignatures).order_by(schema.cosignatures.c.size)):
+        found[row.witness] = row.size, datetime.fromtimestamp(row.at, UTC)
+    return found
+
+
+def cosign(connection: Connection, insert_new: Any, size: int, witness: str, at: datetime, line: str) -> None:
+    """Keep the line of a witness under the checkpoint of this size."""
+    row = {"size": size, "witness": witness, "at": at.timestamp(), "line": line}
+    connection.execute(insert_new(schema.cosignatures).values(row))
+
+
+def proof_since(connection: Connection, old: int, size: int) -> list[bytes]:
+    """The proof that the tree of this size begins with the first `old` entries. Reads every leaf."""
+    hashes = select(schema.leaves.c.hash).where(schema.leaves.c.position < size).order_by(schema.leaves.c.position)
+    return consistency([bytes(found) for found in connection.execute(hashes).scalars()], old)
 
 
 def _hashes(frontier: bytes) -> tuple[bytes, ...]:

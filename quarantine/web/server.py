@@ -55,6 +55,7 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
     commit.start()
     if sealer:
         sealer.start()
+        app.herald.start()
     if worker and scheduler:
         worker.start()
         app.notifier.start()
@@ -81,6 +82,7 @@ def serve(app: App, worker: Worker | Dispatcher | None) -> None:
             app.notifier.stop()
         if sealer:
             sealer.stop()
+            app.herald.stop()
         log.info("stopped")
 
 

@@ -196,3 +196,16 @@ def test_a_key_that_is_elsewhere_is_not_rotated_here(line: CommandLine, case: st
     (tmp_path / "data" / "ledger.key").unlink()
     refused = line("audit", "rotate", "--reason", "why not")
     assert (refused.exit_code, "the ledger key is not here" in refused.stderr) == (ExitCode.USAGE, True)
+
+
+def test_doctor_says_how_far_the_record_is_signed_and_seen(line: CommandLine, case: str) -> None:
+    key = str(Key("soc/w", b"w" * 32).as_witness().verifier)
+    line.configure(ledger={"witnesses": {"soc": {"url": "http://127.0.0.1:9", "key": key}}})
+    said = {check["subject"]: check for check in line.asks("doctor")}
+    assert said["ledger"]["verdict"] == "ok" and "0 waiting" in said["ledger"]["message"]
+    size = said["ledger"]["message"].split()[0]
+    assert (said["witness soc"]["verdict"], said["witness soc"]["message"]) == ("warn", f"it has seen 0 of {size}")
+    assert "does it run at http://127.0.0.1:9" in said["witness soc"]["fix"]
+    unseen = line("audit", "verify")
+    assert unseen.exit_code == 0, "it may be away for an hour"
+    assert "the witness soc/w has seen 0" in unseen.stdout

@@ -7,7 +7,7 @@ from quarantine.store.schema import metadata
 revision = "0001"
 down_revision = None
 
-RECORDS = ("events", "leaves", "checkpoints")
+RECORDS = ("events", "leaves", "checkpoints", "cosignatures")
 """Tables of which a row is never changed or deleted. This is against mistakes: the proof is in the tree."""
 
 
