@@ -248,9 +248,9 @@ class Engine:
         allowed = Allowed(digest=plan.digest, sentences=judgement.allowed)
         spend = None
         if facts.requested_by is None and facts.consent is None:
-            group = facts.group.key if facts.group is not None else ""
+            groups = tuple(member.group.key for member in facts.groups)
             check: Callable[[Tallies], str] = lambda tallies: spends(plan, replace(facts, tallies=tallies))  # noqa: E731
-            spend = Spend(plan.resource.account, group, self._settings.guards, check)
+            spend = Spend(plan.resource.account, groups, self._settings.guards, check)
         try:
             turn.add(allowed, also=Also(due=facts.now, spend=spend))
         except Spent as error:

@@ -5,7 +5,7 @@ says why in one sentence. Zero is zero, empty is nothing, and an exception in a 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -13,7 +13,7 @@ from quarantine.action import Group
 from quarantine.case import Consent, Outcome
 from quarantine.config import Guards, Mode
 from quarantine.errors import GuardFailed
-from quarantine.model import Finding, Sighting, Standing
+from quarantine.model import Finding, Resource, Sighting, Standing
 from quarantine.people import same_person
 from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval, Playbook
@@ -40,7 +40,8 @@ class Tallies:
     spent: tuple[datetime, ...] = ()
     """The times of automatic containments in this account."""
     spent_everywhere: int = 0
-    spent_in_group: int = 0
+    spent_in_group: Mapping[str, int] = field(default_factory=dict)
+    """By the key of a group."""
     storm: int = 0
     """New cases from the same source within `storm.within`, this one among them."""
     runs: tuple[Run, ...] = ()
@@ -49,6 +50,14 @@ class Tallies:
     """When earlier cases of the same schedule and playbook acted, the oldest first."""
     contained: int = 0
     """How often this resource was contained, by any playbook."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """Something that the plan would contain, and the others that do the same work."""
+
+    resource: Resource
+    group: Group
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ class Facts:
     """The sentence of the kill switch that is on for this plan."""
     limits: Guards
     tallies: Tallies
-    group: Group | None = None
-    """Those that do the same work as the resource."""
+    groups: tuple[Member, ...] = ()
+    """Of the resource, and of what else the plan would change: the node of a pod."""
     scheduled: bool = False
     """Opened by the clock, not by a detector's alert or a person."""
     ours: bool = False
@@ -332,15 +341,19 @@ def repeats(plan: Plan, facts: Facts) -> Decision:
 
 
 def group(plan: Plan, facts: Facts) -> Decision:
-    members = facts.group
-    if members is None or not _automatic(facts):
+    if not facts.groups:
         return Allow("no group is thinned out")
-    if members.healthy <= 1:
-        return Hold(f"{plan.resource} is the last healthy member of {members.key}", asks=True)
-    limit = max(1, members.size * facts.limits.budget.group_percent // 100)
-    if facts.tallies.spent_in_group >= limit:
-        return Hold(f"{facts.tallies.spent_in_group} of {members.size} of {members.key} were contained in 24 hours")
-    return Allow(f"{members.healthy} of {members.size} of {members.key} are healthy")
+    healthy = ", ".join(f"{item.group.healthy} of {item.group.size} of {item.group.key}" for item in facts.groups)
+    if not _automatic(facts):
+        return Allow(f"a person decided, with {healthy} healthy")
+    for member in facts.groups:
+        if member.group.healthy <= 1:
+            return Hold(f"{member.resource} is the last healthy member of {member.group.key}", asks=True)
+    for group in (member.group for member in facts.groups):
+        limit, spent = max(1, group.size * facts.limits.budget.group_percent // 100), facts.tallies.spent_in_group
+        if spent.get(group.key, 0) >= limit:
+            return Hold(f"{spent[group.key]} of {group.size} of {group.key} were contained in 24 hours")
+    return Allow(f"{healthy} are healthy")
 
 
 def wave(plan: Plan, facts: Facts) -> Decision:

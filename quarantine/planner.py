@@ -13,7 +13,7 @@ from quarantine.case import Case, Escalation
 from quarantine.config import Settings
 from quarantine.errors import Gone, Malformed, Missing, NotFound, ProviderError
 from quarantine.gate import stopping
-from quarantine.guard import Facts, Judgement, judge, storm
+from quarantine.guard import Facts, Judgement, Member, judge, storm
 from quarantine.model import Finding, Resource, Sighting, Standing
 from quarantine.people import Word
 from quarantine.plan import Nature, Plan, PlannedStep, fingerprint, stored
@@ -138,7 +138,7 @@ class Planner:
         """What the guards look at, read now. Whatever cannot be read raises, and the case stops."""
         playbook = self._shelf.find(case.playbook)
         scope = draft.plan.resource.scope
-        group = self.group(draft.plan.resource)
+        groups = self.groups(draft.plan)
         return Facts(
             now=now,
             playbook=playbook,
@@ -157,9 +157,9 @@ class Planner:
             killed=stopping(self._store.switches(), case),
             limits=self._settings.guards,
             tallies=self._store.tallies(
-                case, draft.plan.resource, group.key if group else "", self._settings.guards, now
+                case, draft.plan.resource, {member.group.key for member in groups}, self._settings.guards, now
             ),
-            group=group,
+            groups=groups,
             scheduled=case.opened_by.startswith("schedule:"),
             source_answers=case.finding.reader in self._registry.rereads,
             sighting=_last_said(case),
@@ -195,8 +195,14 @@ class Planner:
             return self._store.refusal(case.consent.by, word, resources, now)
         return self._store.refusal(case.opened_by, Word.ACT, resources, now) if case.requested else None
 
-    def group(self, resource: Resource) -> Group | None:
-        """Those that do the same work, where the platform knows of any."""
+    def groups(self, plan: Plan) -> tuple[Member, ...]:
+        """Those that do the same work as the resource, and as whatever else would be changed, where any are known."""
+        changed = (step.resource for step in plan.steps if step.needed and step.nature is not Nature.CAPTURE)
+        wanted = {resource.identity: resource for resource in (plan.resource, *changed)}
+        found = ((resource, self._group(resource)) for resource in wanted.values())
+        return tuple(Member(resource, group) for resource, group in found if group is not None)
+
+    def _group(self, resource: Resource) -> Group | None:
         grouping = self._registry.groups.get(resource.kind)
         return None if grouping is None else grouping.find(self.cloud(resource), resource)
 

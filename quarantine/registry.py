@@ -71,10 +71,11 @@ class Registry:
         self, doing: Action[Any, Any] | Capture[Any], kind: str, relation: str | None = None
     ) -> tuple[str, ...]:
         """What a step needs: its action's permissions, and those to find what is related to the case's resource, and
-        the group that it belongs to.
+        the groups that both belong to.
         """
         related = self.relations[kind, relation].permissions if relation is not None else ()
-        grouped = self.groups[kind].permissions if kind in self.groups else ()
+        kinds = (kind, doing.resource) if isinstance(doing, Action) else (kind,)
+        grouped = (permission for each in kinds if each in self.groups for permission in self.groups[each].permissions)
         return tuple(dict.fromkeys((*doing.permissions(), *related, *grouped)))
 
     def provider(self, name: str) -> Provider:

@@ -24,7 +24,7 @@ from quarantine.action import (
 )
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
-from quarantine_kubernetes import image_gate, objects, pod_group, rbac
+from quarantine_kubernetes import image_gate, node_pool, objects, pod_group, rbac
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
 from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
@@ -127,7 +127,10 @@ class Kubernetes(Provider):
     rereads: ClassVar[Mapping[str, Reread]] = {**REREADS, **FEED_REREADS}
     relations: ClassVar[Mapping[str, Relation]] = RELATIONS
     leftovers: ClassVar[tuple[Leftover, ...]] = LEFTOVERS
-    groups: ClassVar[Mapping[str, Grouping]] = {"kubernetes:pod": Grouping(pod_group.PERMISSIONS, pod_group.pod_group)}
+    groups: ClassVar[Mapping[str, Grouping]] = {
+        objects.POD: Grouping(pod_group.PERMISSIONS, pod_group.pod_group),
+        objects.NODE: Grouping(node_pool.PERMISSIONS, node_pool.node_pool),
+    }
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._clusters = settings.clusters
@@ -211,7 +214,8 @@ class Kubernetes(Provider):
         yield Check(subject=f"cluster {name}", verdict=Verdict.OK, message=message)
         yield self._pinned(name, cloud)
         steps = (*self.actions, *self.captures)
-        needed = dict.fromkeys(pod_group.PERMISSIONS, "the guard of groups")
+        grouped = (permission for grouping in self.groups.values() for permission in grouping.permissions)
+        needed = dict.fromkeys(grouped, "the guard of groups")
         needed |= {permission: step.name for step in steps for permission in step().permissions()}
         for permission, step in needed.items():
             if not _may(cloud, permission):

@@ -169,7 +169,7 @@ class Spend:
     """A case begins to act by itself; counted once. `check` says no where the last place has gone meanwhile."""
 
     account: str
-    group: str
+    groups: tuple[str, ...]
     limits: Guards
     check: Callable[[Tallies], str]
 
@@ -818,10 +818,12 @@ class Store:
             else:
                 connection.execute(delete(schema.switches).where(schema.switches.c.scope == scope))
 
-    def tallies(self, case: Case, resource: Resource, group: str, limits: Guards, now: datetime) -> Tallies:
+    def tallies(
+        self, case: Case, resource: Resource, groups: Collection[str], limits: Guards, now: datetime
+    ) -> Tallies:
         """What the guards count for a case on this resource."""
         with self._read() as connection:
-            return tallies.count(connection, case, _sha256(resource.identity), group, limits, now)
+            return tallies.count(connection, case, _sha256(resource.identity), groups, limits, now)
 
     def budget_used(self, now: datetime) -> dict[str, list[datetime]]:
         """By account, and under `*` for all: the automatic containments of the last 24 hours since the last refill."""
@@ -998,10 +1000,11 @@ class Store:
         if not self._sqlite:  # there a transaction that writes is alone already
             connection.execute(text("SELECT pg_advisory_xact_lock(4867014)"))
         identity = _sha256(case.resource.identity)
-        refusal = spend.check(tallies.count(connection, case, identity, spend.group, spend.limits, at))
+        refusal = spend.check(tallies.count(connection, case, identity, spend.groups, spend.limits, at))
         if refusal:
             raise Spent(refusal)
-        row = {"case_id": case.id, "account": spend.account, "group": spend.group, "at": at.timestamp()}
+        groups = tallies.SEPARATOR.join(spend.groups)
+        row = {"case_id": case.id, "account": spend.account, "group": groups, "at": at.timestamp()}
         connection.execute(insert(schema.spends).values(row))
 
     def _take_hold(self, connection: Connection, case_id: str, hold: Hold) -> None:

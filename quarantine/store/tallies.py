@@ -1,5 +1,7 @@
 """What the guards count, read in one transaction: either to decide, or in the one that lets a case act."""
 
+from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +13,8 @@ from quarantine.guard import Run, Tallies
 from quarantine.store import schema
 
 DAY = timedelta(hours=24)
+SEPARATOR = "\n"
+"""Between the keys of the groups that one containment thins out."""
 EVERYWHERE = "*"
 """The account of a refill that is for all of them."""
 
@@ -41,8 +45,10 @@ _REFILLS = schema.refills.c
 _REFILLED = select(func.max(_REFILLS.at)).where(_REFILLS.account.in_([bindparam("account"), EVERYWHERE]))
 
 
-def count(connection: Connection, case: Case, identity: str, group: str, limits: Guards, now: datetime) -> Tallies:
-    """What concerns this case; `identity` and `group` are keys as the tables have them."""
+def count(
+    connection: Connection, case: Case, identity: str, groups: Collection[str], limits: Guards, now: datetime
+) -> Tallies:
+    """What concerns this case; `identity` and `groups` are keys as the tables have them."""
     of: dict[str, Any] = {
         "case": case.id,
         "by": case.opened_by,
@@ -58,7 +64,7 @@ def count(connection: Connection, case: Case, identity: str, group: str, limits:
     return Tallies(
         spent=tuple(_moment(row.at) for row in mine if row.at > refilled),
         spent_everywhere=sum(row.at > everywhere for row in spent),
-        spent_in_group=sum(bool(group) and row.group == group for row in mine),
+        spent_in_group=Counter(key for row in mine for key in row.group.split(SEPARATOR) if key in groups),
         storm=int(connection.execute(_STORM, of).scalar() or 0),
         runs=tuple(Run(bool(row.failed), bool(row.false_positive)) for row in connection.execute(_RUNS, of)),
         wave=tuple(_moment(at) for at in connection.execute(_WAVE, of).scalars()),

@@ -883,6 +883,27 @@ def test_the_last_healthy_member_of_a_group_waits_for_a_person(bench: Bench) -> 
     assert "last healthy member" in case.sentence
 
 
+def test_the_last_healthy_member_of_the_group_of_what_is_contained_besides_waits_too(bench: Bench) -> None:
+    """As the node of a pod: the pod has enough like it, its node has none."""
+    bench.machine("sick")
+    bench.world.meddle("sick", power="stopped")
+    bench.world.add("db", peers=("sick",))
+    case = bench.settle(bench.open(bench.world.add("web", peers=("db",)), "isolate-web-and-peers"))
+    assert case.status is Status.AWAITING_APPROVAL
+    assert "db in local is the last healthy member of local/db/sick" in case.sentence
+
+
+def test_one_at_a_time_of_the_group_of_what_is_contained_besides(bench: Bench) -> None:
+    bench.world.add("db-1", peers=("db-2", "db-3"))
+    bench.world.add("db-2", peers=("db-1", "db-3"))
+    bench.world.add("db-3", peers=("db-1", "db-2"))
+    web = bench.world.add("web", peers=("db-1",))
+    assert bench.settle(bench.open(web, "isolate-web-and-peers")).status is Status.CONTAINED
+    held = bench.settle(bench.open(bench.world.add("shop", peers=("db-2",)), "isolate-web-and-peers"))
+    assert held.status is Status.PROPOSED
+    assert "1 of 3 of local/db-1/db-2/db-3" in held.sentence
+
+
 def test_one_at_a_time_of_a_small_group(bench: Bench) -> None:
     first = bench.world.add("a", ports={"22": "0.0.0.0/0"}, peers=("b", "c"))
     second = bench.world.add("b", ports={"22": "0.0.0.0/0"}, peers=("a", "c"))

@@ -13,12 +13,21 @@ from quarantine.action import Group, Refusal
 from quarantine.case import Consent
 from quarantine.config import Breaker, Budget, Guards, Mode, Storm, Waves
 from quarantine.errors import GuardFailed
-from quarantine.guard import GUARDS, PROTECTED_TAG, Facts, Hold, Judgement, Refuse, Run, Tallies, judge
+from quarantine.guard import GUARDS, PROTECTED_TAG, Facts, Hold, Judgement, Member, Refuse, Run, Tallies, judge
 from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval
 from tests.core.builders import NOW, finding, plan, playbook, resource, step
 
 PLAN = plan()
+NODE = resource("node-1")
+
+
+def members(*groups: Group) -> tuple[Member, ...]:
+    """Of the resource, and of something else that the plan would change."""
+    return tuple(Member(item, group) for item, group in zip((PLAN.resource, NODE), groups, strict=False))
+
+
+WEB, POOL = Group(key="shop/web", size=3, healthy=3), Group(key="pool", size=3, healthy=2)
 ONE_WAY = plan(step(nature=Nature.ONE_WAY))
 
 
@@ -94,8 +103,16 @@ WAITS: list[tuple[dict[str, Any], str]] = [
     ({"limits": Guards(breaker=Breaker(failures=0))}, "breaker"),
     ({"tallies": Tallies(contained=2)}, "repeats"),
     ({"limits": Guards(same_resource_24h=0)}, "repeats"),
-    ({"group": Group(key="shop/web", size=3, healthy=1)}, "group"),
-    ({"group": Group(key="shop/web", size=39, healthy=30), "tallies": Tallies(spent_in_group=1)}, "group"),
+    ({"groups": members(Group(key="shop/web", size=3, healthy=1))}, "group"),
+    (
+        {
+            "groups": members(Group(key="shop/web", size=39, healthy=30)),
+            "tallies": Tallies(spent_in_group={"shop/web": 1}),
+        },
+        "group",
+    ),
+    ({"groups": members(WEB, Group(key="pool", size=3, healthy=1))}, "group"),
+    ({"groups": members(WEB, POOL), "tallies": Tallies(spent_in_group={"pool": 1})}, "group"),
     ({"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),))}, "wave"),
     ({"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),) * 3)}, "wave"),
     ({"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),) * 13)}, "wave"),
@@ -217,8 +234,12 @@ def test_no_combination_of_bad_facts_is_allowed(bad: list[tuple[dict[str, Any], 
         {"tallies": Tallies(runs=(Run(failed=True), *(Run(),) * 4))},
         {"tallies": Tallies(contained=1)},
         {"tallies": Tallies(spent=(NOW - timedelta(minutes=11),) * 9, spent_everywhere=19)},
-        {"group": Group(key="shop/web", size=3, healthy=2)},
-        {"group": Group(key="shop/web", size=40, healthy=30), "tallies": Tallies(spent_in_group=1)},
+        {"groups": members(Group(key="shop/web", size=3, healthy=2))},
+        {
+            "groups": members(Group(key="shop/web", size=40, healthy=30)),
+            "tallies": Tallies(spent_in_group={"shop/web": 1}),
+        },
+        {"groups": members(WEB, POOL), "tallies": Tallies(spent_in_group={"another": 5})},
         {"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=5),))},
         {"scheduled": True, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),) * 2)},
         {"scheduled": False, "tallies": Tallies(wave=(NOW - timedelta(minutes=4),))},

@@ -322,7 +322,7 @@ def test_only_one_of_many_takes_the_last_place(store: Store, clock: HandClock) -
             return "" if len(tallies.spent) < limits.budget.per_account_10m else "the budget is spent"
 
         try:
-            store.append(case, [], "engine", clock(), also=Also(spend=Spend("local", "", limits, check)))
+            store.append(case, [], "engine", clock(), also=Also(spend=Spend("local", (), limits, check)))
         except Spent:
             return False
         return True
@@ -335,7 +335,7 @@ def test_only_one_of_many_takes_the_last_place(store: Store, clock: HandClock) -
 
 def test_what_is_refused_a_place_writes_nothing(store: Store, clock: HandClock) -> None:
     case = store.open(opened(), "source:detector", clock())
-    refusing = Spend("local", "", Guards(), lambda _: "the budget is spent")
+    refusing = Spend("local", (), Guards(), lambda _: "the budget is spent")
     with pytest.raises(Spent, match="the budget is spent"):
         store.append(case, [planned(case)], "engine", clock(), also=Also(spend=refusing))
     assert store.load(case.id).seq == 1
@@ -353,7 +353,7 @@ def test_a_refill_begins_the_count_anew(store: Store, clock: HandClock) -> None:
 
 
 def spend(account: str = "local") -> Spend:
-    return Spend(account, "", Guards(), lambda _: "")
+    return Spend(account, (), Guards(), lambda _: "")
 
 
 # -- intake ----------------------------------------------------------------------------------------------------------

@@ -224,7 +224,11 @@ class TestRevokePodRights(OfObjects):
 
 
 def make_node(namespace: Namespace, written: Written, name: str) -> Resource:
-    made = namespace.api.create("/api/v1/nodes", {"metadata": {"name": name, "annotations": {"team": "shop"}}})
+    """Of a pool that its spare is in as well."""
+    pool = {"kops.k8s.io/instancegroup": name.removesuffix("-spare")}
+    metadata = {"name": name, "annotations": {"team": "shop"}, "labels": pool}
+    made = namespace.api.create("/api/v1/nodes", {"metadata": metadata})
+    namespace.api.patch_status(f"/api/v1/nodes/{name}", {"conditions": [{"type": "Ready", "status": "True"}]})
     return written.add("nodes", made, "kubernetes:node")
 
 
@@ -248,6 +252,7 @@ class TestContainEscape(OfObjects):
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
         make_node(namespace, written, name)
+        make_node(namespace, written, f"{name}-spare")
         pod = namespace.pod(name, LABELS, nodeName=name)
         written.add("pods", namespace.api.get(namespace.pod_path(name)), "kubernetes:pod")
         return pod
