@@ -144,9 +144,7 @@ def _ledger(app: "App") -> Iterator["Check"]:
         has, when = seen.get(witness.key, (0, None))
         subject, told = f"witness {name}", f"it has seen {has} of {size}" + (f", {moment(when)}" if when else "")
         if has < size and (when is None or app.clock() - when > UNSEEN):
-            yield _warn(
-                subject, told, f"is it running, and does it know our key? See the server's log, and {witness.url}"
-            )
+            yield _warn(subject, told, f"does it run at {witness.url}, with our key? The server's log says more")
         else:
             yield _ok(subject, told)
 
