@@ -2,7 +2,7 @@
 
 get pods, list pods, patch pods ──> reader: get, list pods      actor: patch pods
 everywhere ──> ClusterRole and ClusterRoleBinding        in some namespaces ──> a Role and a RoleBinding in each
-what is ours alone ──> a Role in our own namespace
+what we change in our own namespace ──> a Role there
 """
 
 import re
@@ -42,7 +42,10 @@ CLUSTER_WIDE: Final = frozenset(kind.permission("get")[4:] for kind in KINDS.val
 """What is in no namespace, as permissions name it: a Role cannot grant it."""
 
 AT_HOME: Final = frozenset({KINDS[CONFIG_MAP].permission("get")[4:]})
-"""What of ours is in our own namespace, and is granted there alone: ConfigMaps of others may decide who may do what."""
+"""What of ours is in our own namespace, and is changed there alone: ConfigMaps of others may decide who may do what.
+
+They are read everywhere, because whoever makes a policy must be able to read all objects of the kind of its parameters
+(kubernetes/kubernetes, pkg/registry/admissionregistration, validatingadmissionpolicy/authz.go)."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -74,9 +77,9 @@ def _parts(rules: Mapping[Rule, tuple[str, ...]]) -> Iterator[tuple[str, dict[Ru
 def _part(
     part: str, rules: Mapping[Rule, tuple[str, ...]], subject: Mapping[str, str], namespaces: Iterable[str]
 ) -> str:
-    home = {rule: of for rule, of in rules.items() if _resource(rule) in AT_HOME}
+    home = {rule: of for rule, of in rules.items() if _resource(rule) in AT_HOME and rule[0] not in READS}
     others = {rule: of for rule, of in rules.items() if rule not in home}
-    wide = {rule: of for rule, of in others.items() if not namespaces or _resource(rule) in CLUSTER_WIDE}
+    wide = {rule: of for rule, of in others.items() if not namespaces or _resource(rule) in CLUSTER_WIDE | AT_HOME}
     # To bind a cluster role in a namespace is granted there (kubernetes.io, "Using RBAC Authorization").
     narrow = {rule: of for rule, of in others.items() if rule not in wide or rule[0] == "bind"}
     places = {_name(namespace, "--namespace"): dict(narrow) for namespace in namespaces}

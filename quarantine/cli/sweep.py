@@ -44,7 +44,8 @@ class Found:
 def command(ctx: click.Context, act: bool, wait: timedelta, form: str) -> None:
     """Find our shared objects that no case uses any more.
 
-    Quarantine groups are shared by cases and stay when one is released. Exit 6 if a scope could not be searched.
+    Quarantine groups and image policies are shared by cases and stay when one is released. Exit 6 if a scope could not
+    be searched.
     """
     app = options.load_app(ctx)
     from quarantine.cli import acting, dry_run, hand, output

@@ -67,7 +67,11 @@ class Images:
         return dict(self._api.get(self._list).get("data") or {})
 
     def write(self, entries: dict[str, str]) -> None:
-        self._api.patch(self._list, {"data": entries})
+        if self._api.exists(self._list):
+            self._api.patch(self._list, {"data": entries})
+        else:
+            made = image_policy.image_list(self.mark.installation, entries)
+            self._api.create(self._list.rpartition("/")[0], made)
 
     def open_up(self) -> None:
         """It looks as before, and denies nobody."""

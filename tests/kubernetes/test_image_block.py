@@ -280,6 +280,17 @@ def test_what_is_taken_away_or_changed_is_noticed_and_put_right(
     until(lambda: denied(namespace, BAD))
 
 
+def test_whoever_deletes_the_list_keeps_no_pod_of_the_cluster_from_starting(
+    images: Images, block: Callable[[str], Setting], namespace: Namespace
+) -> None:
+    """It opens what was blocked, which is seen as drift; that nothing starts any more would be worse."""
+    contain(block(BAD))
+    until(lambda: denied(namespace, BAD))
+    images.delete_list()
+    until(lambda: not denied(namespace, BAD))
+    assert not denied(namespace, "web:1")
+
+
 def test_a_change_of_who_is_spared_is_put_right_with_the_next_look(
     images: Images, block: Callable[[str], Setting]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,15 @@ import pytest
 import yaml
 
 from quarantine.action import Needs
-from quarantine.errors import Unsupported
+from quarantine.errors import Denied, Unsupported
+from quarantine.model import Resource
+from quarantine.testing.contract import Setting
+from quarantine_kubernetes.blocked_image import BlockedImage
+from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.image_block import ImageBlock
 from quarantine_kubernetes.rbac import CLUSTER_WIDE, document
-from tests.kubernetes.conftest import Namespace
+from tests.kubernetes.conftest import CLUSTER, Namespace
+from tests.kubernetes.images import Images
 from tests.kubernetes.rbac import RBAC
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.kubeapi import ApiError
@@ -74,6 +80,34 @@ def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
         assert not may("DELETE", namespace.pod_path("web-1"))
 
 
+def test_what_is_written_for_images_is_enough_for_a_whole_life_of_a_block(
+    tmp_path: Path, control_plane: ControlPlane, cloud_of: Callable[[str], KubernetesCloud]
+) -> None:
+    words = ("permissions", "--provider", "kubernetes", "--playbook", "block-image", "--principal", f"user:{SERVICE}")
+    done = ask(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    with Images(control_plane) as images, applied(control_plane, list(yaml.safe_load_all(done.stdout))):
+        image = Resource(kind="kubernetes:image", id="registry.example.com/bad:1", scope=CLUSTER)
+        setting = Setting(ImageBlock(), cloud_of(SERVICE), image, mark=images.mark)
+
+        def tried() -> bool:
+            try:
+                setting.apply(setting.target(setting.observe()))
+            except Denied:
+                return False  # the API server has not heard of all roles yet; what is done by then stays
+            return True
+
+        until(tried)
+        assert len(images.there()) == 3
+        blocked = setting.observe()
+        assert isinstance(blocked, BlockedImage)
+        setting.apply(blocked.model_copy(update={"entry": None}))
+        assert images.entries() == {}
+        path = "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"
+        with pytest.raises(ApiError, match="403"):
+            control_plane.as_user(SERVICE).patch(path, {"data": {"a": "b"}})
+
+
 def test_the_reader_changes_nothing() -> None:
     needs = Needs(permissions=dict.fromkeys(("get pods", "list pods", "patch pods", "create pods/eviction"), ("p",)))
     roles = [thing for thing in yaml.safe_load_all(document(needs, pinned=False)) if "rules" in thing]
@@ -96,8 +130,9 @@ def test_what_is_in_no_namespace_needs_a_cluster_role() -> None:
 
 
 @pytest.mark.parametrize("namespaces", [(), ("shop",), ("shop", "cloud-quarantine")])
-def test_config_maps_are_granted_in_our_own_namespace_alone(namespaces: tuple[str, ...]) -> None:
-    """Elsewhere one may decide who may do what: aws-auth in kube-system."""
+def test_config_maps_are_changed_in_our_own_namespace_alone(namespaces: tuple[str, ...]) -> None:
+    """Elsewhere one may decide who may do what: aws-auth in kube-system. Whoever makes a policy that takes its
+    parameters from one must be able to read all of them."""
     permissions = dict.fromkeys(("get pods", "get configmaps", "patch configmaps"), ("p",))
     needs = Needs.model_validate({"permissions": permissions, "namespaces": namespaces})
     found = list(yaml.safe_load_all(document(needs, pinned=False)))
@@ -107,7 +142,7 @@ def test_config_maps_are_granted_in_our_own_namespace_alone(namespaces: tuple[st
         for rule in thing.get("rules", ())
         if rule["resources"] == ["configmaps"]
     ]
-    assert granted == [("Role", "cloud-quarantine", ["get"]), ("Role", "cloud-quarantine", ["patch"])]
+    assert granted == [("ClusterRole", None, ["get"]), ("Role", "cloud-quarantine", ["patch"])]
     names = [(thing["kind"], thing["metadata"].get("namespace"), thing["metadata"]["name"]) for thing in found]
     assert len(set(names)) == len(names)
 
