@@ -147,10 +147,12 @@ def beside(cloud: KubernetesCloud, resource: Resource, kind: Kind, **query: str)
     """All objects of a kind in the namespace of a resource; none where the cluster does not know the kind."""
     where = {"namespace": resource.area, "query": query, "accept": kind.accept and f"{kind.accept}List"}
     try:
-        found: list[dict[str, Any]] = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)["items"]
+        found: list[dict[str, Any]] | None = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)[
+            "items"
+        ]
     except Gone:
         return []
-    return found
+    return found or []  # a list of metadata alone that is empty has `items: null`
 
 
 def patch(

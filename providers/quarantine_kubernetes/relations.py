@@ -1,4 +1,4 @@
-"""From a pod to what runs it, and from what runs pods to those pods."""
+"""From a pod to what runs it and to its credentials, and from what runs pods to those pods."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -10,6 +10,7 @@ from quarantine_kubernetes import objects
 from quarantine_kubernetes.binding import key_of
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.label_query import label_query
+from quarantine_kubernetes.listing import gather
 from quarantine_kubernetes.objects import (
     CLUSTER_ROLE_BINDING,
     CRON_JOB,
@@ -18,6 +19,7 @@ from quarantine_kubernetes.objects import (
     NODE,
     POD,
     ROLE_BINDING,
+    SERVICE_ACCOUNT,
     WORKLOAD,
     WORKLOADS,
 )
@@ -71,26 +73,63 @@ def node(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
     yield found.model_copy(update={"uid": metadata["uid"]})
 
 
+def service_account(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
+    """The account whose token the pod has; none if it has gone meanwhile."""
+    account = _account_of(cloud, resource)
+    try:
+        metadata = objects.get(cloud, account)["metadata"]
+    except Gone:
+        return
+    yield account.model_copy(update={"uid": metadata["uid"]})
+
+
 def role_bindings(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
     """The place of the pod's service account in each RoleBinding, of any namespace, that names it."""
-    yield from _bindings(cloud, resource, ROLE_BINDING, "get /apis/rbac.authorization.k8s.io/v1/rolebindings")
+    yield from _bindings(cloud, _account_of(cloud, resource), ROLE_BINDING)
 
 
 def cluster_role_bindings(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
-    """The same in each ClusterRoleBinding. Groups that it is in, such as system:serviceaccounts, are not followed."""
-    yield from _bindings(cloud, resource, CLUSTER_ROLE_BINDING, f"get {KINDS[CLUSTER_ROLE_BINDING].collection}")
+    """The same in each ClusterRoleBinding."""
+    yield from _bindings(cloud, _account_of(cloud, resource), CLUSTER_ROLE_BINDING)
 
 
-def _bindings(cloud: KubernetesCloud, resource: Resource, kind: str, call: str) -> Iterator[Resource]:
-    account = objects.get(cloud, resource)["spec"].get("serviceAccountName") or "default"
-    subject = f"ServiceAccount/{resource.area}/{account}"
-    for found in cloud.read(KINDS[kind].permission("list"), call)["items"]:
-        if subject not in map(key_of, found.get("subjects") or []):
-            continue
+def account_role_bindings(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
+    """The place of a service account in each RoleBinding, of any namespace, that names it."""
+    objects.get(cloud, resource)  # bindings know the name alone, and would name another one after it
+    yield from _bindings(cloud, resource, ROLE_BINDING)
+
+
+def account_cluster_role_bindings(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
+    """The same in each ClusterRoleBinding."""
+    objects.get(cloud, resource)
+    yield from _bindings(cloud, resource, CLUSTER_ROLE_BINDING)
+
+
+def _account_of(cloud: KubernetesCloud, resource: Resource) -> Resource:
+    name = objects.get(cloud, resource)["spec"].get("serviceAccountName") or "default"
+    return Resource(kind=SERVICE_ACCOUNT, id=name, scope=resource.scope)
+
+
+def _bindings(cloud: KubernetesCloud, account: Resource, kind: str) -> Iterator[Resource]:
+    """By both of its names (kubernetes.io, RBAC, Referring to subjects). Groups that it is in, such as
+    system:serviceaccounts, are not followed: everybody else in them would lose the same."""
+    subjects = {
+        f"ServiceAccount/{account.area}/{account.id}",
+        f"User/system:serviceaccount:{account.area}:{account.id}",
+    }
+
+    def places(found: Mapping[str, Any]) -> list[Resource]:
         metadata = found["metadata"]
         space = f"/{metadata['namespace']}" if "namespace" in metadata else ""
-        place = Resource(kind=kind, id=f"{metadata['name']}/{subject}", scope=f"{resource.account}{space}")
-        yield place.model_copy(update={"uid": objects.uid_of(found, place)})
+        named = dict.fromkeys(key_of(subject) for subject in found.get("subjects") or [])
+        where = f"{account.account}{space}"
+        return [Resource(kind=kind, id=f"{metadata['name']}/{key}", scope=where) for key in named if key in subjects]
+
+    def judge(found: Mapping[str, Any]) -> list[Resource]:
+        return [place.model_copy(update={"uid": objects.uid_of(found, place)}) for place in places(found)]
+
+    for each in gather(cloud, KINDS[kind], "", judge):
+        yield from each
 
 
 def pods(cloud: KubernetesCloud, resource: Resource) -> Iterator[Resource]:
@@ -111,6 +150,7 @@ def controller_of(found: Mapping[str, Any], resource: Resource) -> Resource | No
 
 
 _READ_OWNERS: Final = (_READ_PODS, *(kind.permission("get") for kind in WORKLOADS.values()))
+_READ_ACCOUNTS: Final = KINDS[SERVICE_ACCOUNT].permission("get")
 _READ_JOBS: Final = KINDS[JOB].permission("get")
 RELATIONS: Final = {
     "owner": Relation(POD, WORKLOAD, _READ_OWNERS, owner),
@@ -119,6 +159,19 @@ RELATIONS: Final = {
     "role-bindings": Relation(POD, ROLE_BINDING, (_READ_PODS, KINDS[ROLE_BINDING].permission("list")), role_bindings),
     "cluster-role-bindings": Relation(
         POD, CLUSTER_ROLE_BINDING, (_READ_PODS, KINDS[CLUSTER_ROLE_BINDING].permission("list")), cluster_role_bindings
+    ),
+    "service-account": Relation(POD, SERVICE_ACCOUNT, (_READ_PODS, _READ_ACCOUNTS), service_account),
+    "account-role-bindings": Relation(
+        SERVICE_ACCOUNT,
+        ROLE_BINDING,
+        (_READ_ACCOUNTS, KINDS[ROLE_BINDING].permission("list")),
+        account_role_bindings,
+    ),
+    "account-cluster-role-bindings": Relation(
+        SERVICE_ACCOUNT,
+        CLUSTER_ROLE_BINDING,
+        (_READ_ACCOUNTS, KINDS[CLUSTER_ROLE_BINDING].permission("list")),
+        account_cluster_role_bindings,
     ),
     "node": Relation(POD, NODE, (_READ_PODS, KINDS[NODE].permission("get")), node),
     "pods": Relation(WORKLOAD, POD, (*_READ_OWNERS[1:], _LIST_PODS), pods),

@@ -217,10 +217,21 @@ class TestRevokePodRights(OfObjects):
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
         accounts = f"/api/v1/namespaces/{namespace.name}/serviceaccounts"
-        namespace.api.create(accounts, {"metadata": {"name": name}})
+        account = namespace.api.create(accounts, {"metadata": {"name": name}})
+        written.add("serviceaccounts", account, "kubernetes:serviceaccount")
         for plural in ("rolebindings", "clusterrolebindings"):
             written.add(plural, bind(namespace, plural, name, name), f"kubernetes:{plural}")
         return namespace.pod(name, serviceAccountName=name)
+
+
+class TestRevokeAccountRights(TestRevokePodRights):
+    playbook = shipped() / "kubernetes" / "revoke-account-rights.yaml"
+
+    def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
+        super().make(namespace, written, name)
+        path = f"/api/v1/namespaces/{namespace.name}/serviceaccounts/{name}"
+        uid = namespace.api.get(path)["metadata"]["uid"]
+        return Resource(kind="kubernetes:serviceaccount", id=name, scope=f"{CLUSTER}/{namespace.name}", uid=uid)
 
 
 def make_node(namespace: Namespace, written: Written, name: str) -> Resource:

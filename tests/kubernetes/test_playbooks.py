@@ -53,6 +53,7 @@ def test_what_only_a_person_asks_for_answers_no_alert() -> None:
     asked = [load(path, registry) for path in (shipped() / "kubernetes").glob("*.yaml")]
     by_hand = [playbook for playbook in asked if playbook.match.source == (SOURCE,)]
     wanted = {"delete-pod", "stop-owner", "scale-to-zero", "suspend-job", "suspend-cronjob", "revoke-pod-rights"}
+    wanted |= {"revoke-account-rights"}
     assert wanted <= {playbook.name for playbook in by_hand}
     (finding,) = falco(CRITICAL, "falco", datetime.now(UTC))
     assert not [trial for trial in Matcher(by_hand).trials(finding) if trial.answers]

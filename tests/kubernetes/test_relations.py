@@ -12,7 +12,7 @@ from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.label_query import label_query
 from quarantine_kubernetes.relations import RELATIONS, controller_of
 from tests.kubernetes.conftest import CLUSTER, Namespace
-from tests.kubernetes.rbac import grant, granted_everywhere
+from tests.kubernetes.rbac import RBAC, grant, granted_everywhere
 from tests.kubernetes.workloads import CONTAINERS, SELECTOR, TEMPLATE, make, make_deployment, running
 from tests.testbed.controlplane import SERVICE, ControlPlane
 
@@ -101,6 +101,71 @@ def test_from_a_pod_to_its_node(
         assert found == Resource(kind="kubernetes:node", id=made["name"], scope=CLUSTER, uid=made["uid"])
     finally:
         control_plane.delete(f"/api/v1/nodes/{made['name']}")
+
+
+def bind(namespace: Namespace, *subjects: dict[str, str]) -> tuple[str, str]:
+    """A RoleBinding in another namespace, and a ClusterRoleBinding. Returns their names."""
+    name = f"bound-{namespace.name}"
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    body = {"metadata": {"name": name}, "roleRef": role, "subjects": list(subjects)}
+    namespace.api.create(f"{RBAC}/namespaces/default/rolebindings", body)
+    namespace.api.create(f"{RBAC}/clusterrolebindings", body)
+    return f"{RBAC}/namespaces/default/rolebindings/{name}", f"{RBAC}/clusterrolebindings/{name}"
+
+
+@pytest.mark.parametrize("start", ["pod", "account"])
+def test_from_a_pod_or_an_account_to_all_that_gives_it_rights_by_name(
+    start: str, namespace: Namespace, control_plane: ControlPlane, cloud_of: Callable[[str], KubernetesCloud]
+) -> None:
+    accounts = f"/api/v1/namespaces/{namespace.name}/serviceaccounts"
+    uid = control_plane.create(accounts, {"metadata": {"name": "builder"}})["metadata"]["uid"]
+    user = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User"}
+    by_user = f"system:serviceaccount:{namespace.name}:builder"
+    subjects = [
+        {"kind": "ServiceAccount", "name": "builder", "namespace": namespace.name},
+        {**user, "name": by_user},
+        {**user, "name": "alice"},
+        {"kind": "ServiceAccount", "name": "builder", "namespace": "default"},
+        {**user, "kind": "Group", "name": f"system:serviceaccounts:{namespace.name}"},
+    ]
+    paths = bind(namespace, *subjects)
+    try:
+        pod = namespace.pod("web-1", serviceAccountName="builder")
+        with granted_everywhere(control_plane, SERVICE, RELATIONS["service-account"].permissions):
+            (account,) = follow(cloud_of(SERVICE), "service-account", pod)
+        assert (account.kind, account.id, account.uid) == ("kubernetes:serviceaccount", "builder", uid)
+        resource, prefix = (pod, "") if start == "pod" else (account, "account-")
+        keys = {f"ServiceAccount/{namespace.name}/builder", f"User/{by_user}"}
+        for relation, path, scope in (
+            ("role-bindings", paths[0], f"{CLUSTER}/default"),
+            ("cluster-role-bindings", paths[1], CLUSTER),
+        ):
+            with granted_everywhere(control_plane, SERVICE, RELATIONS[prefix + relation].permissions):
+                found = follow(cloud_of(SERVICE), prefix + relation, resource)
+            metadata = control_plane.get(path)["metadata"]
+            assert {(it.id, it.uid, it.scope) for it in found} == {
+                (f"{metadata['name']}/{key}", f"{metadata['uid']}/{key}", scope) for key in keys
+            }
+    finally:
+        for path in paths:
+            control_plane.delete(path)
+
+
+def test_an_account_that_was_made_anew_under_the_name_has_no_bindings_of_the_old_one(
+    namespace: Namespace, cloud: KubernetesCloud
+) -> None:
+    account = Resource(kind="kubernetes:serviceaccount", id="default", scope=f"{CLUSTER}/{namespace.name}", uid="old")
+    for relation in ("account-role-bindings", "account-cluster-role-bindings"):
+        with pytest.raises(Gone, match="another serviceaccount has this name now"):
+            follow(cloud, relation, account)
+
+
+def test_a_pod_whose_account_was_deleted_has_none(namespace: Namespace, cloud: KubernetesCloud) -> None:
+    accounts = f"/api/v1/namespaces/{namespace.name}/serviceaccounts"
+    namespace.api.create(accounts, {"metadata": {"name": "builder"}})
+    pod = namespace.pod("web-1", serviceAccountName="builder")
+    namespace.api.delete(f"{accounts}/builder")
+    assert follow(cloud, "service-account", pod) == []
 
 
 def test_a_pod_that_waits_for_a_node_has_none(namespace: Namespace, cloud: KubernetesCloud) -> None:

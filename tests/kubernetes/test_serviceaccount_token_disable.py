@@ -55,6 +55,16 @@ class TestServiceaccountTokenDisable(ReversibleContract):
         return lambda: label(namespace, "one", "2026-01-01")
 
 
+def test_an_account_without_token_secrets_gives_none_to_new_pods_either(
+    namespace: Namespace, cloud: KubernetesCloud
+) -> None:
+    setting = Setting(ServiceaccountTokenDisable(), cloud, account(namespace))
+    before = contain(setting)
+    assert (before.secrets, before.automount, seen(setting).automount) == ({}, None, False)
+    release(setting, before)
+    assert seen(setting).automount is None
+
+
 def label(namespace: Namespace, secret: str, since: str | None) -> None:
     namespace.api.patch(f"{secrets(namespace)}/{secret}", {"metadata": {"labels": {INVALID: since}}})
 
