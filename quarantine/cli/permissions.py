@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command("permissions")
-@click.option("--provider", required=True, metavar="NAME", help="The platform: kubernetes, azure.")
+@click.option("--provider", required=True, metavar="NAME", help="kubernetes, azure; postgresql: our own database.")
 @click.option("--playbook", "names", multiple=True, metavar="NAME", help="Only what this one needs. May be repeated.")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Only there. May be repeated.")
-@click.option("--principal", default="", metavar="WHO", help="Who gets it; Kubernetes: serviceaccount:NAMESPACE/NAME.")
+@click.option("--principal", default="", metavar="WHO", help="Who gets it: serviceaccount:NAMESPACE/NAME, a role.")
 @options.everywhere
 @click.pass_context
 def command(
@@ -29,9 +29,15 @@ def command(
     \b
       quarantine permissions --provider kubernetes | kubectl apply -f -
       quarantine permissions --provider kubernetes --playbook isolate-pod --namespace shop
+      quarantine permissions --provider postgresql --principal quarantine_runtime | psql DATABASE
 
     Without --playbook: for every playbook of the provider, and for its polls under `schedules:`.
     """
+    if provider == "postgresql":
+        from quarantine.store.grants import grants
+
+        click.echo(grants(principal), nl=False)
+        return
     app = options.load_app(ctx)
     playbooks = [app.shelf.find(name) for name in names] or _answering(app, provider)
     needs = _needs(app, provider, playbooks, everything=not names)

@@ -261,3 +261,6 @@ cursors = Table(
     Column("cursor", Text),
     Column("at", Float, nullable=False),
 )
+
+RECORDS = ("events", "leaves", "checkpoints", "cosignatures")
+"""Tables of which a row is never changed or deleted. This is against mistakes: the proof is in the tree."""

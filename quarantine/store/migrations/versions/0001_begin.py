@@ -2,13 +2,10 @@
 
 from alembic import op
 
-from quarantine.store.schema import metadata
+from quarantine.store.schema import RECORDS, metadata
 
 revision = "0001"
 down_revision = None
-
-RECORDS = ("events", "leaves", "checkpoints", "cosignatures")
-"""Tables of which a row is never changed or deleted. This is against mistakes: the proof is in the tree."""
 
 
 def _sqlite() -> list[str]:
