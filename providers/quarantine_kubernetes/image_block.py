@@ -35,7 +35,7 @@ class ImageBlock(Action[KubernetesCloud, BlockedImage]):
         """The entry first: a policy without one denies nobody."""
         name = image_name(resource.id)
         if now.entry is not target.entry:
-            image_gate.write(cloud, name, now, blocked=target.entry is Entry.BLOCKED)
+            now = image_gate.write(cloud, name, now, blocked=target.entry is Entry.BLOCKED)
         if target.entry is Entry.BLOCKED:
             image_gate.enforce(cloud, now)
 

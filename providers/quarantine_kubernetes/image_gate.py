@@ -19,6 +19,9 @@ KINDS: Final = {
 }
 
 
+TRIES: Final = 10
+
+
 def resolve(resource: Resource) -> Resource:
     """Its uid is what all spellings of one image have in common. Raises Unsupported."""
     if resource.area:
@@ -40,8 +43,26 @@ def look(cloud: KubernetesCloud, name: ImageName) -> BlockedImage:
     return block.model_copy(update={"homeless": homeless, "spared": _spared(cloud)})
 
 
-def write(cloud: KubernetesCloud, name: ImageName, now: BlockedImage, *, blocked: bool) -> None:
-    """The entry of one image, and no other, into the list or out of it."""
+def write(cloud: KubernetesCloud, name: ImageName, now: BlockedImage, *, blocked: bool) -> BlockedImage:
+    """The entry of one image, and no other, into the list or out of it. Returns what was seen before the last try.
+
+    Other cases write to the list too. That it is another version by now is a conflict only where this entry is not
+    as it was seen any more: each try names the version that it has just seen, so that a late one is still refused.
+    """
+    seen = now
+    for remaining in reversed(range(TRIES)):
+        try:
+            _write(cloud, name, seen, blocked=blocked)
+        except Conflict:
+            seen = look(cloud, name)
+            if not remaining or seen.entry is not now.entry:
+                raise
+        else:
+            break
+    return seen
+
+
+def _write(cloud: KubernetesCloud, name: ImageName, now: BlockedImage, *, blocked: bool) -> None:
     content = image_policy.entry(name.spellings, cloud.mark.case) if blocked else None
     origin = now.origins.get("ConfigMap")
     where = {"namespace": HOME, "name": image_policy.name_of(cloud.mark.installation)}

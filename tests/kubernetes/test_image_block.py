@@ -2,18 +2,20 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quarantine.action import GONE, Refusal, State, reached, three_way
-from quarantine.case import Outcome, Reason, Status
-from quarantine.errors import Conflict, Unsupported
+from quarantine.action import GONE, Call, Refusal, State, reached, three_way
+from quarantine.case import Case, Outcome, Reason, Status
+from quarantine.errors import Conflict, Fenced, Unsupported
 from quarantine.model import Resource
 from quarantine.playbook import shipped
-from quarantine.testing.contract import CountingGate, OneWayContract, ReversibleContract, Setting, Stopped, Stranger
+from quarantine.testing.contract import CountingGate, OneWayContract, ReversibleContract, Setting, Stranger
 from quarantine.testing.installation import Installation
 from quarantine_kubernetes import Kubernetes, image_policy
 from quarantine_kubernetes.blocked_image import BlockedImage, Entry
@@ -252,19 +254,22 @@ def test_a_release_takes_its_own_entry_and_no_other(
     until(lambda: not denied(namespace, BAD))
 
 
+def apply_late(setting: Setting, now: BlockedImage) -> None:
+    """As one that saw `now`, and not what has happened since."""
+    setting.action.apply(
+        setting.cloud.through(CountingGate(), setting.mark), setting.resource, now, setting.target(now)
+    )
+
+
 def test_two_that_begin_at_once_both_get_their_entry(images: Images, block: Callable[[str], Setting]) -> None:
-    """The second one has seen nothing of the first: it is told so, looks again, and finds its way."""
+    """The second one has seen nothing of the first, neither list nor policy."""
     first, second = block(BAD), block(DIGEST)
     nothing = seen(second)
     contain(first)
-    with pytest.raises(Conflict):
-        second.action.apply(
-            second.cloud.through(CountingGate(), second.mark), second.resource, nothing, second.target(nothing)
-        )
-    with pytest.raises(Stopped):
-        second.apply(second.target(nothing), stop_after=0)
-    contain(second)
-    assert len(images.entries()) == 2
+    policy = images.there()
+    apply_late(second, nothing)
+    assert reached(second.observe(), second.target(nothing))
+    assert (len(images.entries()), images.there()) == (2, policy)
 
 
 def test_what_is_taken_away_or_changed_is_noticed_and_put_right(
@@ -306,11 +311,36 @@ def test_nobodys_entry_is_overwritten(images: Images, block: Callable[[str], Set
     contain(block(DIGEST))
     setting = block(BAD)
     now = seen(setting)
-    images.write({"other.0": "web:1"})
+    images.write({image_name(BAD).key: "web:1"})
     with pytest.raises(Conflict):
+        apply_late(setting, now)
+    assert images.entries()[image_name(BAD).key] == "web:1"
+
+
+@dataclass
+class Frozen(CountingGate):
+    """Holds the first change up, until another worker has done it and it was released; then the lease is over."""
+
+    meanwhile: Callable[[], object] = lambda: None
+
+    def admit(self, call: Call) -> None:
+        if self.calls:
+            raise Fenced("the lease is over")
+        super().admit(call)
+        self.meanwhile()
+
+
+def test_a_late_entry_does_not_come_back_after_its_release(images: Images, block: Callable[[str], Setting]) -> None:
+    """Its request names a version that is gone, and another one does not pass the gate."""
+    contain(block(DIGEST))
+    setting, alone = block(BAD), images.entries()
+    before = seen(setting)
+    gate = Frozen(meanwhile=lambda: release(setting, contain(setting)))
+    with pytest.raises(Fenced):
         setting.action.apply(
-            setting.cloud.through(CountingGate(), setting.mark), setting.resource, now, setting.target(now)
+            setting.cloud.through(gate, setting.mark), setting.resource, before, setting.target(before)
         )
+    assert (len(gate.calls), images.entries()) == (1, alone)
 
 
 # --- what cannot work ----------------------------------------------------------------------------------------------
@@ -494,4 +524,30 @@ def test_while_a_case_blocks_an_image_the_policy_is_not_removed(
         assert there.settle(case).reason is Reason.DRIFTED
         there.desk.release(case.id, "local:ann")
         assert there.settle(case).outcome is Outcome.RELEASED
+        assert images.entries() == {}
+
+
+def test_many_cases_at_once_all_get_their_entries_and_all_give_them_back(
+    tmp_path: Path, control_plane: ControlPlane
+) -> None:
+    """Each sees the list change under it, which is no conflict about its own image."""
+    kubernetes = Kubernetes(KubernetesSettings(clusters={CLUSTER: Cluster(kubeconfig=control_plane.kubeconfig(ADMIN))}))
+    there = Installation(tmp_path, kubernetes, [shipped() / "kubernetes" / "block-image.yaml"])
+    names = [f"registry.example.com/bad:{number}" for number in range(16)]
+    with Images(control_plane, there.store.installation()) as images, ThreadPoolExecutor(len(names)) as threads:
+
+        def together() -> list[Case]:
+            list(threads.map(there.engine.advance, [case.id for case in cases]))
+            return [there.store.load(case.id) for case in cases]
+
+        cases = [there.settle(there.open(resource(name), "block-image")) for name in names]
+        for case in cases:
+            there.desk.approve(case.id, "local:ann")
+        cases = together()
+        assert [(case.status, case.reason) for case in cases] == [(Status.CONTAINED, None)] * len(names), cases
+        assert images.entries().keys() == {image_name(name).key for name in names}
+        for case in cases:
+            there.desk.release(case.id, "local:ann")
+        cases = together()
+        assert {case.outcome for case in cases} == {Outcome.RELEASED}, [case.sentence for case in cases]
         assert images.entries() == {}
