@@ -398,7 +398,9 @@ class Engine:
             turn.add(Escalated(plan=plan, digest=plan.digest, sentences=judgement.allowed))
             turn.judged = now
             return True
-        if isinstance(stopped, Refuse) or not (stopped.asks or stopped.passable):
+        if isinstance(stopped, Hold) and not stopped.passable and stopped.until is not None:
+            turn.wait(stopped.until)
+        elif isinstance(stopped, Refuse) or not (stopped.asks or stopped.passable):
             sentence = f"escalation to {wanted.playbook}: {judgement.guard}: {stopped.sentence}"
             turn.add(EscalationEnded(sentence=sentence))
         elif wanted.digest != plan.digest or wanted.consent is not None:

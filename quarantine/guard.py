@@ -23,6 +23,8 @@ FRESH = timedelta(seconds=30)
 
 ASK_AGAIN = timedelta(minutes=1)
 """After which a source that could not be asked is asked again, while a person is asked already."""
+UNSEEN_FOR = timedelta(seconds=2)
+"""After which it is looked again whether a witness has seen a plan by now."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Facts:
     """What it said the last time."""
     reports: int = 1
     """How many different findings are about the resource, from whatever source."""
+    witnessed: bool | None = None
+    """A witness of the record has seen that this plan was made; None where there is no witness at all."""
     users: tuple[str, ...] = ()
     """The open cases that may be using a resource of the plan, where it is a shared object of ours."""
 
@@ -312,6 +316,18 @@ def evidence(plan: Plan, facts: Facts) -> Decision:
     return Allow("nothing that would be evidence is destroyed")
 
 
+def anchor(plan: Plan, facts: Facts) -> Decision:
+    """Where a playbook wants it, whoever holds this installation cannot act first and write the record afterwards."""
+    if not facts.playbook.anchor_before_act:
+        return Allow("the playbook wants no witness beforehand")
+    if facts.witnessed is None:
+        return Hold(f"{facts.playbook.name} wants a witness, and ledger.witnesses names none", passable=False)
+    if not facts.witnessed:
+        again = facts.now + UNSEEN_FOR
+        return Hold("a witness has to see the plan before it is carried out", passable=False, until=again)
+    return Allow("a witness has seen the plan")
+
+
 def storm(plan: Plan, facts: Facts) -> Decision:
     limit = facts.limits.storm
     if not _automatic(facts) or facts.tallies.storm <= limit.cases:
@@ -402,6 +418,7 @@ GUARDS: tuple[Guard, ...] = (
     approval,
     consent,
     evidence,
+    anchor,
     freshness,
     breaker,
     *COUNTING[1:],

@@ -164,9 +164,17 @@ class Planner:
             source_answers=case.finding.reader in self._registry.rereads,
             sighting=_last_said(case),
             reports=len(case.reports),
+            witnessed=self._witnessed(playbook, case, "planned"),
             ours={step.resource.kind for step in draft.plan.steps} <= self._shared,
             users=tuple(item for item in self._users(draft.plan) if item != case.id),
         )
+
+    def _witnessed(self, playbook: Playbook, case: Case, made: str) -> bool | None:
+        """Has a witness seen the last entry of this kind, which is the one that the plan rests on?"""
+        keys = [witness.key for witness in self._settings.ledger.witnesses.values()]
+        if not playbook.anchor_before_act or not keys:
+            return None
+        return self._store.witnessed(case.id, made, keys)
 
     @cached_property
     def _shared(self) -> frozenset[str]:
@@ -185,7 +193,11 @@ class Planner:
             }
         )
         facts = self.facts(asking, draft, now)
-        return replace(facts, killed=facts.killed or stopping(self._store.switches(), case))
+        return replace(
+            facts,
+            killed=facts.killed or stopping(self._store.switches(), case),
+            witnessed=self._witnessed(facts.playbook, case, "escalation_requested"),
+        )
 
     def _unentitled(self, case: Case, plan: Plan, now: datetime) -> str | None:
         """Why those whose words let this plan happen may not say them any more."""

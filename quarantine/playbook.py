@@ -63,6 +63,9 @@ class Playbook(Value):
     description: str = Field(min_length=1, max_length=500, description="What it does, in one sentence.")
     match: Match
     approval: Approval = Field(default=Approval.NONE, description="`required`: a person says yes each time.")
+    anchor_before_act: bool = Field(
+        default=False, description="A witness on another host must have seen the plan before anything is done."
+    )
     steps: tuple[Step, ...] = Field(min_length=1, max_length=MOST_STEPS)
 
     @property

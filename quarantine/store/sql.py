@@ -569,6 +569,11 @@ class Store:
         with self._read() as connection:
             return tree.seen(connection)
 
+    def witnessed(self, case_id: str, kind: str, witnesses: Sequence[str]) -> bool:
+        """Has one of these witnesses seen the last event of this type of a case?"""
+        with self._read() as connection:
+            return tree.witnessed(connection, case_id, kind, witnesses)
+
     def proof_since(self, old: int, size: int) -> list[bytes]:
         """The proof that the tree of this size begins with the first `old` entries. Raises IndexError."""
         with self._read() as connection:

@@ -4,6 +4,7 @@ An entry waits in `unsealed` from the transaction that wrote it until whoever se
 is that in which transactions became visible, and no transaction that commits late is overlooked.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,6 +91,20 @@ def seen(connection: Connection) -> dict[str, tuple[int, datetime]]:
     for row in connection.execute(select(schema.cosignatures).order_by(schema.cosignatures.c.size)):
         found[row.witness] = row.size, datetime.fromtimestamp(row.at, UTC)
     return found
+
+
+def witnessed(connection: Connection, case_id: str, kind: str, witnesses: Sequence[str]) -> bool:
+    """Is the last event of this type of a case in a state that one of these witnesses has cosigned?"""
+    last = (
+        select(schema.leaves.c.position)
+        .select_from(schema.events.outerjoin(schema.leaves, schema.leaves.c.entry == schema.events.c.id))
+        .where(schema.events.c.case_id == case_id, schema.events.c.type == kind)
+        .order_by(schema.events.c.seq.desc())
+        .limit(1)
+    )
+    position = connection.execute(last).scalar()
+    largest = select(func.max(schema.cosignatures.c.size)).where(schema.cosignatures.c.witness.in_(witnesses))
+    return position is not None and position < (connection.execute(largest).scalar() or 0)
 
 
 def cosign(connection: Connection, insert_new: Any, size: int, witness: str, at: datetime, line: str) -> None:

@@ -83,6 +83,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 STANDS: list[tuple[dict[str, Any], str]] = [
     ({"killed": "all, by ann"}, "kill_switch"),
     ({"mode": Mode.OBSERVE}, "mode"),
+    ({"playbook": playbook(anchor_before_act=True)}, "anchor"),
+    ({"playbook": playbook(anchor_before_act=True), "witnessed": False}, "anchor"),
 ]
 WAITS: list[tuple[dict[str, Any], str]] = [
     ({"mode": Mode.ASK}, "mode"),
