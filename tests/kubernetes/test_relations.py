@@ -15,6 +15,7 @@ from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.rbac import RBAC, grant, granted_everywhere
 from tests.kubernetes.workloads import CONTAINERS, SELECTOR, TEMPLATE, make, make_deployment, running
 from tests.testbed.controlplane import SERVICE, ControlPlane
+from tests.testbed.poll import until
 
 
 def follow(cloud: KubernetesCloud, relation: str, resource: Resource) -> list[Resource]:
@@ -37,18 +38,14 @@ def test_from_a_pod_to_what_made_it(plural: str, namespace: Namespace, cloud: Ku
     word = plural.removesuffix("s")
     spec: dict[str, Any] = {"selector": SELECTOR, "template": TEMPLATE}
     made = make(namespace, plural, "web", {**spec, **({"serviceName": "web"} if word == "statefulset" else {})})
-    owner = {"apiVersion": "apps/v1", "kind": made.get("kind"), "name": "web", "controller": True}
-    pod = namespace.api.create(
-        f"/api/v1/namespaces/{namespace.name}/pods",
-        {
-            "metadata": {
-                "name": "by-hand",
-                "labels": {"app": "web"},
-                "ownerReferences": [{**owner, "uid": made["metadata"]["uid"]}],
-            },
-            "spec": {"containers": CONTAINERS},
-        },
-    )
+    pods = f"/api/v1/namespaces/{namespace.name}/pods"
+    if plural == "replicasets":  # its controller would delete one that is too many
+        (pod,) = until(lambda: namespace.api.items(pods))
+    else:
+        owner = {"apiVersion": "apps/v1", "kind": made.get("kind"), "name": "web", "controller": True}
+        metadata: dict[str, Any] = {"name": "by-hand", "labels": {"app": "web"}}
+        metadata |= {"ownerReferences": [{**owner, "uid": made["metadata"]["uid"]}]}
+        pod = namespace.api.create(pods, {"metadata": metadata, "spec": {"containers": CONTAINERS}})
     (found,) = follow(cloud, "owner", namespace.resource(pod))
     assert found.id == f"{word}/web"
 
