@@ -79,7 +79,11 @@ def _part(
 ) -> str:
     home = {rule: of for rule, of in rules.items() if _resource(rule) in AT_HOME and rule[0] not in READS}
     others = {rule: of for rule, of in rules.items() if rule not in home}
-    wide = {rule: of for rule, of in others.items() if not namespaces or _resource(rule) in CLUSTER_WIDE | AT_HOME}
+    wide = {
+        rule: of
+        for rule, of in others.items()
+        if not namespaces or _is_a_path(rule[1]) or _resource(rule) in CLUSTER_WIDE | AT_HOME
+    }
     # To bind a cluster role in a namespace is granted there (kubernetes.io, "Using RBAC Authorization").
     narrow = {rule: of for rule, of in others.items() if rule not in wide or rule[0] == "bind"}
     places = {_name(namespace, "--namespace"): dict(narrow) for namespace in namespaces}
@@ -112,11 +116,18 @@ def _rules(rules: Mapping[Rule, tuple[str, ...]]) -> Iterator[str]:
     for (what, names), members in grouped.items():
         resource, _, group = what.partition(".")
         written: dict[str, Any] = {"apiGroups": [group], "resources": [resource]}
+        if _is_a_path(what):
+            written = {"nonResourceURLs": [what]}
         written |= {"resourceNames": list(names)} if names else {}
         written["verbs"] = [verb for verb, _, _ in members]
         for line in sorted({name for member in members for name in rules[member]}):
             yield f"# {line}\n"
         yield _yaml([written])
+
+
+def _is_a_path(what: str) -> bool:
+    """`/apis`: no resource, and in no namespace (kubernetes.io, "Using RBAC Authorization", nonResourceURLs)."""
+    return what.startswith("/")
 
 
 def _resource(rule: Rule) -> str:

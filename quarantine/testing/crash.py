@@ -224,7 +224,7 @@ class Lives:
         assert case.plan is not None, case.sentence
         self._undone = all(step.nature is not Nature.ONE_WAY for step in case.plan.steps)
         if self._undone:
-            assert end.raw == before, f"it was not given back as it was: {before} -> {end.raw}"
+            assert end.raw == before, f"it was not given back as it was: {before} -> {end.raw} ({case.sentence})"
         there.store.close()
         scene.end()
         return end

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
-from quarantine_kubernetes import Kubernetes
 from tests.acceptance.product import Product
-from tests.kubernetes.rbac import granted_everywhere
+from tests.kubernetes.images import Images
+from tests.kubernetes.rbac import applied, written_for
 from tests.testbed.aws import ACCOUNT, REGION, Moto, aws_environment
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.proxy import FaultProxy
@@ -137,13 +137,10 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(control_plane: ControlPlane) -> Iterator[Callable[..., Path]]:
-    """Settings for our user, who has exactly the permissions that the provider's parts declare."""
-    parts = (*Kubernetes.actions, *Kubernetes.captures)
-    needed = {permission for part in parts for permission in part().permissions()}
-    needed |= {permission for each in Kubernetes.groups.values() for permission in each.permissions}
-    needed |= {permission for each in Kubernetes.relations.values() for permission in each.permissions}
-    with granted_everywhere(control_plane, SERVICE, needed):
+def kubeconfig(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """Settings for our user, who has exactly what `quarantine permissions` writes."""
+    Images(control_plane).make_home()
+    with applied(control_plane, SERVICE, written_for(SERVICE, tmp_path_factory.mktemp("permissions"))):
         yield partial(control_plane.kubeconfig, SERVICE)
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,12 @@ class Namespace:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[Namespace]:
+    with new_namespace(control_plane) as made:
+        yield made
+
+
+@contextmanager
+def new_namespace(control_plane: ControlPlane) -> Iterator[Namespace]:
     name = f"shop-{uuid.uuid4().hex[:8]}"
     control_plane.make_namespace(name)
     made = Namespace(name, control_plane)

@@ -2,7 +2,7 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,7 +16,7 @@ from quarantine_kubernetes.provider import Cluster, KubernetesSettings
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.images import Images
 from tests.kubernetes.workloads import CONTAINERS, TEMPLATE, kind_of, make, node_of
-from tests.testbed.controlplane import ADMIN, ControlPlane
+from tests.testbed.controlplane import ADMIN
 from tests.testbed.poll import until
 
 LABELS = {"app": "web", "pod-template-hash": "7d4b9", "tier": "front"}
@@ -30,16 +30,28 @@ def lasting(thing: dict[str, Any]) -> dict[str, Any]:
     return {**thing, "metadata": metadata}
 
 
-@pytest.fixture
-def kubernetes(control_plane: ControlPlane) -> Kubernetes:
-    return Kubernetes(KubernetesSettings(clusters={CLUSTER: Cluster(kubeconfig=control_plane.kubeconfig(ADMIN))}))
+class OnKubernetes(CrashContract):
+    """As the administrator: what is granted for each playbook is tested in test_exact_rbac.py, with the same lives."""
 
-
-class TestIsolatePod(CrashContract):
-    playbook = shipped() / "kubernetes" / "isolate-pod.yaml"
+    enforced_by: ClassVar[str | None] = None
+    """The plug-in that is said to enforce policies, where no agent can be seen."""
 
     @pytest.fixture
-    def scene(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
+    def scene(self, namespace: Namespace) -> Stage:
+        return self.stage(namespace, self.provider(namespace.api.kubeconfig(ADMIN)))
+
+    def provider(self, kubeconfig: Path) -> Kubernetes:
+        cluster = Cluster(kubeconfig=kubeconfig, enforced_by=self.enforced_by)
+        return Kubernetes(KubernetesSettings(clusters={CLUSTER: cluster}))
+
+    def stage(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
+        raise NotImplementedError
+
+
+class TestIsolatePod(OnKubernetes):
+    playbook = shipped() / "kubernetes" / "isolate-pod.yaml"
+
+    def stage(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
         namespace.policy("allow-web", podSelector={"matchLabels": {"app": "web"}}, ingress=[{}], egress=[{}])
 
         def fresh(folder: Path) -> Scene:
@@ -59,13 +71,12 @@ class TestQuarantinePod(TestIsolatePod):
     playbook = shipped() / "kubernetes" / "quarantine-pod.yaml"
 
 
-class TestDeletePod(CrashContract):
+class TestDeletePod(OnKubernetes):
     """With the kubelet that ends the containers when time has come."""
 
     playbook = shipped() / "kubernetes" / "delete-pod.yaml"
 
-    @pytest.fixture
-    def scene(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
+    def stage(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
         def fresh(folder: Path) -> Scene:
             pod = namespace.pod(f"web-{uuid.uuid4().hex[:8]}", LABELS)
             path = namespace.pod_path(pod.id)
@@ -105,13 +116,12 @@ class Written:
             self._namespace.api.request("DELETE", path, {"propagationPolicy": "Background"})
 
 
-class OfObjects(CrashContract):
+class OfObjects(OnKubernetes):
     """What they share who only write to objects that the test makes."""
 
     pairs = 6
 
-    @pytest.fixture
-    def scene(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
+    def stage(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
         def fresh(folder: Path) -> Scene:
             written = Written(namespace)
             resource = self.make(namespace, written, uuid.uuid4().hex[:8])
@@ -256,10 +266,7 @@ class TestContainEscape(OfObjects):
     playbook = shipped() / "kubernetes" / "contain-escape.yaml"
     pairs = 3
 
-    @pytest.fixture
-    def kubernetes(self, control_plane: ControlPlane) -> Kubernetes:
-        cluster = Cluster(kubeconfig=control_plane.kubeconfig(ADMIN), enforced_by="k3s")
-        return Kubernetes(KubernetesSettings(clusters={CLUSTER: cluster}))
+    enforced_by = "k3s"
 
     def make(self, namespace: Namespace, written: Written, name: str) -> Resource:
         make_node(namespace, written, name)
@@ -269,16 +276,15 @@ class TestContainEscape(OfObjects):
         return pod
 
 
-class TestBlockImage(CrashContract):
+class TestBlockImage(OnKubernetes):
     """Each life has an installation, and so a policy, of its own; what stays of it is an empty one."""
 
     playbook = shipped() / "kubernetes" / "block-image.yaml"
 
-    @pytest.fixture
-    def scene(self, control_plane: ControlPlane, kubernetes: Kubernetes) -> Stage:
+    def stage(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
         def fresh(folder: Path) -> Scene:
             there = Installation(folder, kubernetes, [self.playbook])
-            images = Images(control_plane, there.store.installation())
+            images = Images(namespace.api, there.store.installation())
             images.make_home()
             image = Resource(kind="kubernetes:image", id=f"registry.example.com/{folder.name}:1", scope=CLUSTER)
             return Scene(there, image, raw=images.entries, left=lambda: len(images.there()), end=images.clear)
@@ -286,14 +292,13 @@ class TestBlockImage(CrashContract):
         return fresh
 
 
-class TestRemoveImagePolicy(CrashContract):
+class TestRemoveImagePolicy(OnKubernetes):
     playbook = shipped() / "kubernetes" / "remove-image-policy.yaml"
 
-    @pytest.fixture
-    def scene(self, control_plane: ControlPlane, kubernetes: Kubernetes) -> Stage:
+    def stage(self, namespace: Namespace, kubernetes: Kubernetes) -> Stage:
         def fresh(folder: Path) -> Scene:
             there = Installation(folder, kubernetes, [self.playbook])
-            images = Images(control_plane, there.store.installation())
+            images = Images(namespace.api, there.store.installation())
             policy = Resource(kind="kubernetes:image-policy", id=images.name, scope=CLUSTER, uid=images.make_empty())
             return Scene(there, policy, raw=lambda: len(images.there()), end=images.clear)
 

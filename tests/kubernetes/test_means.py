@@ -52,6 +52,12 @@ PLUGS = {
 
 @pytest.fixture(scope="module")
 def served(control_plane: ControlPlane) -> Iterator[None]:
+    with serving(control_plane):
+        yield
+
+
+@contextmanager
+def serving(control_plane: ControlPlane) -> Iterator[None]:
     """All of the CRDs, Calico's tiers, and for each plug-in a node with its agent."""
     try:
         definitions = [each for module in crds.FILES for each in crds.published(module)] + crds.calico()

@@ -1,17 +1,13 @@
 """What `quarantine permissions` writes for Kubernetes, as the API server understands it."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from quarantine.action import Needs
-from quarantine.errors import Denied, Unsupported
+from quarantine.errors import Unsupported
 from quarantine.model import Resource
 from quarantine.testing.contract import Setting
 from quarantine_kubernetes.blocked_image import BlockedImage
@@ -20,34 +16,12 @@ from quarantine_kubernetes.image_block import ImageBlock
 from quarantine_kubernetes.rbac import CLUSTER_WIDE, document
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.images import Images
-from tests.kubernetes.rbac import RBAC
+from tests.kubernetes.rbac import applied, ask
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.kubeapi import ApiError
 from tests.testbed.poll import until
 
 ISOLATE = ("permissions", "--provider", "kubernetes", "--playbook", "isolate-pod")
-
-
-@contextmanager
-def applied(api: ControlPlane, objects: list[dict[str, Any]]) -> Iterator[None]:
-    """As `kubectl apply` does it; taken away at the end of the block, or our user would keep those rights."""
-    paths = []
-    for thing in objects:
-        namespace = thing["metadata"].get("namespace")
-        collection = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
-        paths.append(f"{collection}/{thing['kind'].lower()}s")
-        api.create(paths[-1], thing)
-    try:
-        yield
-    finally:
-        for path, thing in zip(paths, objects, strict=True):
-            api.delete(f"{path}/{thing['metadata']['name']}")
-
-
-def ask(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    (folder / "config.yaml").write_text("installation: tests\n")
-    command = [sys.executable, "-m", "quarantine.cli", *words, "--config", str(folder / "config.yaml")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
@@ -70,7 +44,7 @@ def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
             raise
         return True
 
-    with applied(control_plane, objects):
+    with applied(control_plane, SERVICE, objects):
         pod = namespace.pod("web-1")
         until(lambda: may("GET", namespace.pod_path("web-1")))
         assert may("PATCH", namespace.pod_path("web-1"), {"metadata": {"uid": pod.uid, "labels": {"a": "b"}}})
@@ -86,18 +60,11 @@ def test_what_is_written_for_images_is_enough_for_a_whole_life_of_a_block(
     words = ("permissions", "--provider", "kubernetes", "--playbook", "block-image", "--principal", f"user:{SERVICE}")
     done = ask(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    with Images(control_plane) as images, applied(control_plane, list(yaml.safe_load_all(done.stdout))):
+    with Images(control_plane) as images, applied(control_plane, SERVICE, list(yaml.safe_load_all(done.stdout))):
         image = Resource(kind="kubernetes:image", id="registry.example.com/bad:1", scope=CLUSTER)
         setting = Setting(ImageBlock(), cloud_of(SERVICE), image, mark=images.mark)
 
-        def tried() -> bool:
-            try:
-                setting.apply(setting.target(setting.observe()))
-            except Denied:
-                return False  # the API server has not heard of all roles yet; what is done by then stays
-            return True
-
-        until(tried)
+        setting.apply(setting.target(setting.observe()))
         assert len(images.there()) == 3
         blocked = setting.observe()
         assert isinstance(blocked, BlockedImage)

@@ -34,8 +34,9 @@ BINARY = GoBinary(
 AGENT = "calico-node"  # the network plug-in that a look at node-1 finds, where no `Enforcer` is
 ADMIN = "admin"
 SERVICE = "quarantine"  # has no rights until a test binds a role to it
+EXACT = "quarantine-exact"  # nor has this one, whose every call one test looks at
 _CONTROLLERS = "system:kube-controller-manager"
-_GROUPS = {ADMIN: "system:masters", SERVICE: "", _CONTROLLERS: ""}
+_GROUPS = {ADMIN: "system:masters", SERVICE: "", EXACT: "", _CONTROLLERS: ""}
 
 # What the control plane reads by itself is left out; every call of anyone else is there, writes with bodies.
 _AUDIT_POLICY = {
