@@ -260,13 +260,14 @@ def test_the_commented_examples_are_right_too(monkeypatch: pytest.MonkeyPatch, t
     from quarantine.app import load
 
     text = (ROOT / "config.example.yaml").read_text()
-    for section in ("sources", "schedules", "notify", "providers"):
+    for section in ("sources", "schedules", "notify", "providers", "witnesses"):
         text = text.replace(f"{section}: {{}}", f"{section}:")
     lines = [line.removeprefix("#") if line.startswith("#   ") else line for line in text.splitlines()]
     (tmp_path / "config.yaml").write_text("\n".join(lines))
     app = load(tmp_path / "config.yaml")
     app.check()
     assert set(app.settings.sources) == {"security-hub", "guardduty", "defender", "falco"}
+    assert set(app.settings.ledger.witnesses) == {"security-team"}
     assert set(app.settings.schedules) == {"public-buckets", "nightly-buckets"}
     assert set(app.settings.notify["on-call"].events) == set(NoticeKind)
 
