@@ -190,7 +190,7 @@ def test_a_connection_that_was_open_goes_on_as_the_case_says_until_a_person_has_
     until(lambda: "escalation_asked" in product.types(case), seconds=20)
     assert all(connection.answers() for connection in connections), "not before another person has agreed"
     office.desk.approve(case, BOB, plan.digest)
-    assert product.wait(case, Status.CLOSED).outcome is Outcome.TARGET_GONE
+    assert product.wait(case, Status.CLOSED).outcome is Outcome.ONE_WAY_DONE
     assert not space.api.exists(pod_path(pod))
     for connection in connections:
         until(lambda connection=connection: not connection.answers(0.2))  # type: ignore[misc]
