@@ -279,6 +279,13 @@ class Action(_Step, Generic[C, S]):
         """Pure: what stays possible when it has worked."""
         return ()
 
+    def lingers(self, before: S) -> str:
+        """Pure: what it leaves that nobody but us ever removes, and what a person can do about it; nothing if empty.
+
+        A person is told when it has been held for longer than `watch.overstay`.
+        """
+        return ""
+
 
 class OneWay(Action[C, S]):
     """An action that cannot be undone. Its playbook must say `approval: required`."""

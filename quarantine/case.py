@@ -290,6 +290,14 @@ class Drifted(OfStep):
     differences: tuple[Difference, ...]
 
 
+class Overstayed(OfStep):
+    """It has been held so long that what it leaves behind should not stay any longer: somebody decides what becomes of
+    it."""
+
+    type: Literal["overstayed"] = "overstayed"
+    sentence: str
+
+
 class EscalationRequested(Value):
     """A person wants more to be done to what is contained: the plan of another playbook, beside the one that holds."""
 
@@ -422,6 +430,7 @@ Event = Annotated[
     | Skipped
     | Contained
     | Drifted
+    | Overstayed
     | EscalationRequested
     | EscalationAsked
     | EscalationEnded
@@ -467,6 +476,7 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     Skipped: _ACTING,
     Contained: Status.CONTAINED,
     Drifted: frozenset({Status.CONTAINED}),
+    Overstayed: frozenset({Status.CONTAINED}),
     EscalationRequested: frozenset({Status.CONTAINED}),
     EscalationAsked: frozenset({Status.CONTAINED}),
     EscalationEnded: frozenset({Status.CONTAINED, Status.CONTAINING}),
@@ -614,6 +624,8 @@ class Case(Value):
     """When the guards let it act; None for a case that never did."""
     contained_at: Moment | None = None
     """When it was first contained and verified."""
+    overstayed: bool = False
+    """A person was told that it has been held for long. Nobody is told twice."""
     reapplied: int = 0
     """How often drift was put right by itself."""
     failed: bool = False
@@ -839,6 +851,8 @@ def _details(case: Case, recorded: Recorded) -> dict[str, object]:
             }
         case Allowed():
             return {"allowed": True, "acted_at": case.acted_at or recorded.at, "sentence": "", "expires_at": None}
+        case Overstayed():
+            return {"overstayed": True, "sentence": event.sentence}
         case EscalationRequested() | EscalationAsked() | EscalationEnded() | Escalated():
             return _escalation(case, recorded)
         case ReleaseRequested():

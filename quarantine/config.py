@@ -151,6 +151,7 @@ class Watch(Value):
     """What happens while a containment holds."""
 
     every: Duration = timedelta(minutes=5)
+    overstay: Duration = timedelta(hours=24)
     on_drift: OnDrift = OnDrift.ASK
     playbooks: dict[str, OnDrift] = Field(default_factory=dict)
     reapply_most: int = Field(default=1, ge=0)
@@ -182,6 +183,8 @@ class NoticeKind(StrEnum):
 
     NEEDS_HUMAN = "needs_human"
     APPROVAL_ASKED = "approval_asked"
+    OVERSTAYED = "overstayed"
+    """What nobody else will remove has been contained for long."""
     HELD = "held"
     """A guard holds cases back until a person says something: once an hour for each guard and source."""
     STORM = "storm"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from quarantine.action import GONE, reached
+from quarantine.action import GONE, Absence, reached
 from quarantine.case import (
     Allowed,
     Asked,
@@ -31,6 +31,7 @@ from quarantine.case import (
     Halted,
     Held,
     Outcome,
+    Overstayed,
     Planned,
     Reason,
     Reread,
@@ -353,10 +354,23 @@ class Engine:
                 turn.wait(ripe)
                 return False
             return self._drifted(turn, step, difference(target, now), shortfall(now, target))
+        self._say_what_lingers(turn)
         wanted = turn.case.escalation
         due = self._clock() + self._settings.watch.every
         turn.wait(due if wanted is None else min(due, wanted.expires_at))
         return False
+
+    def _say_what_lingers(self, turn: Turn) -> None:
+        """Once for a case, and it stays contained and watched: what becomes of it is for somebody to say."""
+        since, most = turn.case.contained_at, self._settings.watch.overstay
+        if turn.case.overstayed or since is None or self._clock() - since < most:
+            return
+        for step in turn.case.held:
+            action = self._steps.action(step)
+            before = restored(turn.case.progress(step.index).before, action.state)
+            if not isinstance(before, Absence) and (what := action.lingers(before)):
+                turn.add(Overstayed(step=step.index, sentence=f"held since {since:%Y-%m-%d %H:%M} UTC: {what}"))
+                return
 
     def _drifted(self, turn: Turn, step: PlannedStep, differences: tuple[Difference, ...], what: str) -> bool:
         drifted = Drifted(step=step.index, differences=differences)

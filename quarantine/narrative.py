@@ -26,6 +26,7 @@ from quarantine.case import (
     NotApplied,
     Opened,
     OperationFailed,
+    Overstayed,
     Paused,
     Planned,
     Probed,
@@ -99,6 +100,8 @@ def about(recorded: Recorded) -> str:
             return "it holds, and is watched"
         case Drifted():
             return f"somebody changed {changed(event.differences)}"
+        case Overstayed():
+            return event.sentence
         case EscalationRequested():
             return _because(f"to {event.playbook}", event.reason)
         case EscalationAsked():

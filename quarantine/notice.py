@@ -7,7 +7,7 @@ quiet for a while, so that a storm is one page and not thousands.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from quarantine.case import Approved, Asked, Case, EscalationAsked, Held, Recorded, Status
+from quarantine.case import Approved, Asked, Case, EscalationAsked, Held, Overstayed, Recorded, Status
 from quarantine.config import NoticeKind
 from quarantine.model import Moment, Value
 from quarantine.text import safe_text
@@ -47,6 +47,9 @@ def notices(before: Case, after: Case, recorded: Recorded) -> Iterator[Notice]:
             f"case {after.id} ({after.playbook}) asks for approval until {event.expires_at:%H:%M} UTC. {_look(after)}"
         )
         yield _of_case(NoticeKind.APPROVAL_ASKED, after, recorded, text)
+    if isinstance(event, Overstayed):
+        text = f"case {after.id} ({after.playbook}) has been held for long: a person decides. {_look(after)}"
+        yield _of_case(NoticeKind.OVERSTAYED, after, recorded, text)
     if isinstance(event, EscalationAsked) and after.escalation is not None:
         to, until = after.escalation.playbook, after.escalation.expires_at
         text = f"case {after.id}: escalation to {to} asks for approval until {until:%H:%M} UTC. {_look(after)}"

@@ -88,6 +88,16 @@ _ORPHAN: Final = {
 }
 
 
+def lingers(before: PodIsolation) -> str:
+    """A pod that had an owner is no orphan by its own choice; one that never had any is as its maker left it."""
+    if not before.owner:
+        return ""
+    return (
+        f"{before.owner} has let go of the pod, so that nothing removes it:"
+        " escalate the case to delete-pod, or release it"
+    )
+
+
 def caveats(before: PodIsolation, exempt: Exemption, kept: Sequence[str]) -> tuple[Caveat, ...]:
     """What stays possible; `kept` are the label keys that stay."""
     texts = dict(_ALWAYS)

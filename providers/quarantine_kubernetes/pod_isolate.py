@@ -10,7 +10,7 @@ from quarantine_kubernetes import objects, pod_policy, surroundings
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
 from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, target_policies
-from quarantine_kubernetes.limits import caveats, refusal
+from quarantine_kubernetes.limits import caveats, lingers, refusal
 from quarantine_kubernetes.means import Means, kinds_of
 from quarantine_kubernetes.pod import get_pod
 
@@ -47,8 +47,7 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
         return ("get pods", "patch pods", *surroundings.permissions(self.means))
 
     def observe(self, cloud: KubernetesCloud, resource: Resource) -> PodIsolation:
-        pod = get_pod(cloud, resource)
-        return surroundings.Look(cloud, resource, pod, self.keep_labels).state(self.means)
+        return surroundings.Look(cloud, resource, get_pod(cloud, resource), self.keep_labels).state(self.means)
 
     def contained(self, before: PodIsolation) -> PodIsolation:
         labels = isolated_labels(before.labels, before.uid, self.keep_labels)
@@ -73,6 +72,9 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
 
     def caveats(self, before: PodIsolation) -> tuple[Caveat, ...]:
         return caveats(before, self._exempt(), tuple(key for key in self.keep_labels if key in before.labels))
+
+    def lingers(self, before: PodIsolation) -> str:
+        return lingers(before)
 
     def _exempt(self) -> Exemption:
         return Exemption(peer=self.peer, dns=self.allow_dns)
