@@ -268,7 +268,7 @@ def test_the_commented_examples_are_right_too(monkeypatch: pytest.MonkeyPatch, t
     app.check()
     assert set(app.settings.sources) == {"security-hub", "guardduty", "defender", "falco"}
     assert set(app.settings.ledger.witnesses) == {"security-team"}
-    assert set(app.settings.schedules) == {"public-buckets", "nightly-buckets"}
+    assert set(app.settings.schedules) == {"public-buckets", "nightly-buckets", "reports"}
     assert set(app.settings.notify["on-call"].events) == set(NoticeKind)
 
 
