@@ -21,6 +21,9 @@ from quarantine.playbook import Approval, Playbook
 FRESH = timedelta(seconds=30)
 """How old what was read may be when the first change is intended: the resource, the finding, and so the guards' yes."""
 
+LATELY = timedelta(minutes=10)
+"""The shorter of the two spans that a budget is for."""
+
 ASK_AGAIN = timedelta(minutes=1)
 """After which a source that could not be asked is asked again, while a person is asked already."""
 UNSEEN_FOR = timedelta(seconds=2)
@@ -39,8 +42,10 @@ class Run:
 class Tallies:
     """What was counted: of other cases, in the last 24 hours, since a person last refilled the budget."""
 
-    spent: tuple[datetime, ...] = ()
-    """The times of automatic containments in this account."""
+    spent: int = 0
+    """Automatic containments in this account."""
+    spent_lately: int = 0
+    """Those of them within `LATELY`."""
     spent_everywhere: int = 0
     spent_in_group: Mapping[str, int] = field(default_factory=dict)
     """By the key of a group."""
@@ -387,19 +392,18 @@ def wave(plan: Plan, facts: Facts) -> Decision:
 def budget(plan: Plan, facts: Facts) -> Decision:
     if not _automatic(facts):
         return Allow("a person decided, so the budget for automatic acts is not touched")
-    spent, limit = facts.tallies.spent, facts.limits.budget
-    recent = sum(1 for at in spent if facts.now - at < timedelta(minutes=10))
+    tallies, limit = facts.tallies, facts.limits.budget
     for used, most, what in (
-        (recent, limit.per_account_10m, "10 minutes in this account"),
-        (len(spent), limit.per_account_24h, "24 hours in this account"),
-        (facts.tallies.spent_everywhere, limit.global_24h, "24 hours everywhere"),
+        (tallies.spent_lately, limit.per_account_10m, "10 minutes in this account"),
+        (tallies.spent, limit.per_account_24h, "24 hours in this account"),
+        (tallies.spent_everywhere, limit.global_24h, "24 hours everywhere"),
     ):
         if used >= most:
             return Hold(
                 f"the budget is spent: {used} of {most} automatic containments in {what}. "
                 "A person approves this one, or refills it: quarantine budget refill"
             )
-    return Allow(f"automatic containment {recent + 1} of {limit.per_account_10m} in 10 minutes")
+    return Allow(f"automatic containment {tallies.spent_lately + 1} of {limit.per_account_10m} in 10 minutes")
 
 
 COUNTING: tuple[Guard, ...] = (storm, repeats, group, wave, budget)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from quarantine.case import Case
 from quarantine.config import Guards
-from quarantine.guard import Run, Tallies
+from quarantine.guard import LATELY, Run, Tallies
 from quarantine.store import schema
 
 DAY = timedelta(hours=24)
@@ -18,9 +18,37 @@ SEPARATOR = "\n"
 EVERYWHERE = "*"
 """The account of a refill that is for all of them."""
 
+SCHEDULE = "schedule:"
+"""What opens cases by the clock is called so, and then its name."""
+
 _CASES = schema.cases.c
 _OTHERS = _CASES.id != bindparam("case")
-_STORM = select(func.count()).where(_CASES.opened_by == bindparam("by"), _CASES.opened_at > bindparam("storm"))
+_SPENDS = schema.spends.c
+_REFILLS = schema.refills.c
+_REFILLED = select(func.max(_REFILLS.at)).where(_REFILLS.account.in_([bindparam("account"), EVERYWHERE]))
+_REFILLED_HERE = func.coalesce(_REFILLED.scalar_subquery(), 0.0)
+_REFILLED_EVERYWHERE = func.coalesce(
+    select(func.max(_REFILLS.at)).where(_REFILLS.account == EVERYWHERE).scalar_subquery(), 0.0
+)
+_MINE = _SPENDS.account == bindparam("account")
+_VALID = _MINE & (_SPENDS.at > _REFILLED_HERE)
+_COUNTS = select(
+    # The database counts: in a burst of a thousand cases each one would read the rows of all the others.
+    func.count().filter(_VALID).label("spent"),
+    func.count().filter(_VALID, _SPENDS.at > bindparam("lately")).label("lately"),
+    func.count().filter(_SPENDS.at > _REFILLED_EVERYWHERE).label("everywhere"),
+    select(func.count())
+    .where(_CASES.opened_by == bindparam("by"), _CASES.opened_at > bindparam("storm"))
+    .scalar_subquery()
+    .label("storm"),
+    select(func.count())
+    .where(_CASES.identity == bindparam("identity"), _CASES.contained_at > bindparam("day"), _OTHERS)
+    .scalar_subquery()
+    .label("contained"),
+).where(_SPENDS.at >= bindparam("day"), _SPENDS.case_id != bindparam("case"))
+_GROUPS = select(_SPENDS.group).where(
+    _SPENDS.at >= bindparam("day"), _SPENDS.case_id != bindparam("case"), _MINE, _SPENDS.group != ""
+)
 _RUNS = (
     select(_CASES.failed, _CASES.false_positive)
     .where(_CASES.playbook == bindparam("playbook"), _CASES.acted_at.is_not(None), _OTHERS)
@@ -37,12 +65,7 @@ _WAVE = (
     )
     .order_by(_CASES.acted_at)
 )
-_CONTAINED = select(func.count()).where(
-    _CASES.identity == bindparam("identity"), _CASES.contained_at > bindparam("day"), _OTHERS
-)
 _SPENT = select(schema.spends).where(schema.spends.c.at >= bindparam("since")).order_by(schema.spends.c.at)
-_REFILLS = schema.refills.c
-_REFILLED = select(func.max(_REFILLS.at)).where(_REFILLS.account.in_([bindparam("account"), EVERYWHERE]))
 
 
 def count(
@@ -57,18 +80,22 @@ def count(
         "day": (now - DAY).timestamp(),
         "storm": (now - limits.storm.within).timestamp(),
         "last": limits.breaker.of_last,
+        "account": case.resource.account,
+        "lately": (now - LATELY).timestamp(),
     }
-    spent = [row for row in _spent(connection, of["day"]) if row.case_id != case.id]
-    mine = [row for row in spent if row.account == case.resource.account]
-    refilled, everywhere = _refilled(connection, case.resource.account), _refilled(connection, EVERYWHERE)
+    counted = connection.execute(_COUNTS, of).one()
+    # Waves are for what the clock opens: a detector's alerts of a day may be many.
+    wave = connection.execute(_WAVE, of).scalars() if case.opened_by.startswith(SCHEDULE) else ()
+    thinned = connection.execute(_GROUPS, of).all() if groups else ()
     return Tallies(
-        spent=tuple(_moment(row.at) for row in mine if row.at > refilled),
-        spent_everywhere=sum(row.at > everywhere for row in spent),
-        spent_in_group=Counter(key for row in mine for key in row.group.split(SEPARATOR) if key in groups),
-        storm=int(connection.execute(_STORM, of).scalar() or 0),
+        spent=counted.spent,
+        spent_lately=counted.lately,
+        spent_everywhere=counted.everywhere,
+        spent_in_group=Counter(key for row in thinned for key in row.group.split(SEPARATOR) if key in groups),
+        storm=counted.storm,
         runs=tuple(Run(bool(row.failed), bool(row.false_positive)) for row in connection.execute(_RUNS, of)),
-        wave=tuple(_moment(at) for at in connection.execute(_WAVE, of).scalars()),
-        contained=int(connection.execute(_CONTAINED, of).scalar() or 0),
+        wave=tuple(_moment(at) for at in wave),
+        contained=counted.contained,
     )
 
 

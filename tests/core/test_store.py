@@ -319,7 +319,7 @@ def test_only_one_of_many_takes_the_last_place(store: Store, clock: HandClock) -
 
     def attempt(case: Case) -> bool:
         def check(tallies: Tallies) -> str:
-            return "" if len(tallies.spent) < limits.budget.per_account_10m else "the budget is spent"
+            return "" if tallies.spent_lately < limits.budget.per_account_10m else "the budget is spent"
 
         try:
             store.append(case, [], "engine", clock(), also=Also(spend=Spend("local", (), limits, check)))
@@ -350,6 +350,25 @@ def test_a_refill_begins_the_count_anew(store: Store, clock: HandClock) -> None:
     assert {key: len(times) for key, times in store.budget_used(clock()).items()} == {"*": 2, "local": 0, "other": 1}
     store.refill("*", "a new day", "local:ann", clock())
     assert {key: len(times) for key, times in store.budget_used(clock()).items()} == {"*": 0, "local": 0, "other": 0}
+
+
+def test_what_is_counted_is_of_others_within_the_span_and_since_the_last_refill(store: Store, clock: HandClock) -> None:
+    def counted() -> tuple[int, int, int, int]:
+        found = store.tallies(last, last.resource, {"pods"}, Guards(), clock())
+        return found.spent, found.spent_lately, found.spent_everywhere, found.spent_in_group.get("pods", 0)
+
+    for number, (account, group) in enumerate((("local", ""), ("local", "pods"), ("other", "pods"), ("local", "pods"))):
+        last = store.open(opened(f"web-{number}", number), "source:detector", clock())
+        spend = Spend(account, (group,) if group else (), Guards(), lambda _: "")
+        store.append(last, [], "engine", clock(), also=Also(spend=spend))
+        clock.turn(timedelta(minutes=4))
+    assert counted() == (2, 1, 3, 1), "the last one's own place is not counted, nor what is 10 minutes old as late"
+    store.refill("local", "a false alarm", "local:ann", clock())
+    assert counted() == (0, 0, 3, 1)
+    store.refill("*", "a new day", "local:ann", clock())
+    assert counted() == (0, 0, 0, 1)
+    clock.turn(timedelta(hours=24))
+    assert counted() == (0, 0, 0, 0)
 
 
 def spend(account: str = "local") -> Spend:
