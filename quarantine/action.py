@@ -131,6 +131,8 @@ class Cloud(ABC):
         self._installation = ""
         self._seen: Callable[[Call], None] = lambda _: None
         self._answers: dict[tuple[str, str], Any] | None = None
+        self.before: Mapping[str, Mapping[str, JsonValue]] = {}
+        """What the actions of a case have found on the resource before they changed it, by action. For captures."""
 
     @property
     def mark(self) -> Mark:
@@ -156,6 +158,13 @@ class Cloud(ABC):
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._installation = installation
+        return other
+
+    def knowing(self, before: Mapping[str, Mapping[str, JsonValue]]) -> Self:
+        """The same connection for a capture that comes after a change: evidence is also how it was."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.before = before
         return other
 
     def glance(self) -> Self:

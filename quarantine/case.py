@@ -692,6 +692,16 @@ class Case(Value):
         )
 
     @property
+    def all_applied(self) -> bool:
+        """Is everything changed that the plan would change? What is left is to look at it, and to take evidence."""
+        steps = () if self.plan is None else self.plan.steps
+        return all(
+            self.progress(step.index).stage in (Stage.APPLIED, Stage.VERIFIED, Stage.SKIPPED)
+            for step in steps
+            if step.nature is not Nature.CAPTURE
+        )
+
+    @property
     def touched(self) -> bool:
         """May anything of ours be in place?"""
         return any(progress.intended for progress in self.steps.values())

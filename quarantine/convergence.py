@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import tenacity
+from pydantic import JsonValue
 
 from quarantine import __version__
 from quarantine.action import GONE, Absence, Action, Capture, Mark, State, between, reached, three_way
@@ -110,7 +111,7 @@ class Convergence:
         capture = self._registry.build(step.action, step.settings)
         if not isinstance(capture, Capture):
             raise QuarantineError(f"{step.action} is not a capture in this version")
-        cloud = self._planner.cloud(step.resource)
+        cloud = self._planner.cloud(step.resource).knowing(_before(turn.case, step))
         principal, began_at = self.reading(self._planner.principal, step.resource), self._clock()
         kept = self.reading(lambda: self._evidence.keep_all(capture.collect(cloud, step.resource)))
         custody = Custody(
@@ -245,6 +246,7 @@ class Convergence:
             if isinstance(error, (Conflict, Gone, Late, Transient)):  # what is gone may be a part: the look will tell
                 return self._look(turn, step, error)
             raise
+        turn.applied = True
         turn.add(Applied(step=step.index))
         return True
 
@@ -418,6 +420,16 @@ class Convergence:
             return self.reading(action.observe, self._planner.cloud(step.resource), step.resource)
         except Gone:
             return GONE
+
+
+def _before(case: Case, capture: PlannedStep) -> dict[str, dict[str, JsonValue]]:
+    """What this case's actions have found on the resource of a capture, before they first changed it."""
+    images = {
+        step.action: case.progress(step.index).before
+        for step in reversed(case.plan.steps if case.plan is not None else ())
+        if step.resource.identity == capture.resource.identity
+    }
+    return {action: image for action, image in images.items() if image is not None}
 
 
 def _holds_still(case: Case, released: PlannedStep) -> bool:

@@ -309,6 +309,11 @@ class Engine:
         if case.unbegun and not self._just_judged(turn) and not self._still_allowed(turn):
             return True
         plan = _plan(case)
+        if turn.applied and case.all_applied and self._store.waits_for_its_first_turn():
+            # What is left is to look and to take evidence: in a storm, others are cut off first. Once in a turn, so
+            # that two cases cannot give way to each other for ever.
+            turn.wait(self._clock())
+            return False
         for step in plan.steps:
             progress = case.progress(step.index)
             if progress.stage in _FINISHED:

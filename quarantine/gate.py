@@ -31,6 +31,8 @@ class Turn:
     """When the guards have said yes in this very turn."""
     seen: Mapping[int, State] = field(default_factory=dict)
     """What the plan that was made in this turn has seen, by step. The guards have judged that."""
+    applied: bool = False
+    """A change was made in this very turn."""
     pending: tuple[Event, ...] = ()
     """What is said together with the next event: a plan with what the guards say to it, and not in a commit before."""
 

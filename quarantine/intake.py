@@ -15,7 +15,7 @@ from quarantine.match import Matcher
 from quarantine.model import Finding
 from quarantine.playbook import Playbook
 from quarantine.registry import Registry
-from quarantine.store.sql import Also, Delivery, Store
+from quarantine.store.sql import Also, Delivery, Settles, Store
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,10 @@ class Intake:
         """Decide what becomes of every finding of a delivery, and record it."""
         try:
             findings = self.parse(delivery.source, delivery.body, delivery.received_at)
-            results = [self.link(finding, f"source:{delivery.source}") for finding in findings]
+            by, whole = f"source:{delivery.source}", delivery if len(findings) == 1 else None
+            results = [self.link(finding, by, whole=whole) for finding in findings]
+            if whole is not None and results[0].fate is Fate.LINKED:
+                return results
             if not findings:
                 results = [Result(Fate.IGNORED, "there was no finding in it")]
         except (Malformed, NotFound) as error:
@@ -106,16 +109,21 @@ class Intake:
         self._store.settle(delivery, [asdict(result) for result in results])
         return results
 
-    def link(self, finding: Finding, by: str, playbook: Playbook | None = None) -> Result:
-        """Open a case for a finding, or add it to the one that is there. With `playbook`, that one answers."""
-        result = self._link(finding, by, playbook)
+    def link(
+        self, finding: Finding, by: str, playbook: Playbook | None = None, whole: Delivery | None = None
+    ) -> Result:
+        """Open a case for a finding, or add it to the one that is there. With `playbook`, that one answers.
+
+        `whole` is the delivery of which the finding is all: if a case is opened, it is settled in the same commit.
+        """
+        result = self._link(finding, by, playbook, whole)
         log.info(
             "finding_settled",
             extra={"finding": finding.id, "fate": str(result.fate), "case": result.case, "why": result.sentence},
         )
         return Result(result.fate, result.sentence, result.case, finding.id)
 
-    def _link(self, finding: Finding, by: str, playbook: Playbook | None) -> Result:
+    def _link(self, finding: Finding, by: str, playbook: Playbook | None, whole: Delivery | None) -> Result:
         if finding.sample:
             return Result(Fate.IGNORED, "a sample finding never acts")
         if not finding.active:
@@ -132,16 +140,19 @@ class Intake:
         chosen = playbook or self._matcher.answer(finding)
         if chosen is None:
             return Result(Fate.IGNORED, "no playbook answers it. Why: quarantine explain")
-        after = "" if last is None else last.id
+        sentence, after = f"opened under {chosen.name}", "" if last is None else last.id
         opened = Opened(finding=finding, playbook=chosen.name, playbook_digest=chosen.digest, after=after)
+        settles = None
+        if whole is not None:
+            settles = Settles(whole, lambda case: [asdict(Result(Fate.LINKED, sentence, case, finding.id))])
         try:
-            case = self._store.open(opened, by=by, at=self._clock(), linked=after)
+            case = self._store.open(opened, by=by, at=self._clock(), linked=after, settles=settles)
         except Moved:
             live = self._store.live(finding, chosen.name)
             if live is None:
-                return self._link(finding, by, playbook)  # it closed in this very moment
+                return self._link(finding, by, playbook, whole)  # it closed in this very moment
             return self._repeat(live, finding, by)
-        return Result(Fate.LINKED, f"opened under {chosen.name}", case.id)
+        return Result(Fate.LINKED, sentence, case.id)
 
     def _repeat(self, case_id: str, finding: Finding, by: str) -> Result:
         """A repeat refreshes the case's finding; the very same message again adds nothing."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
+from pydantic import JsonValue
+
 from quarantine.action import Fact, Mark, Proof, State, Token
 from quarantine.model import Value, canonical
 from quarantine_kubernetes.exemption import Exemption
@@ -56,6 +58,8 @@ class PodIsolation(State):
     static: Annotated[bool, Fact] = False
     """The pod mirrors a manifest on its node; the kubelet puts it back as it was."""
     owner: Annotated[str, Fact] = ""
+    owners: Annotated[tuple[dict[str, JsonValue], ...], Fact] = ()
+    """Its ownerReferences: controllers take theirs away from a pod that has lost its labels."""
     kept_by: Annotated[str, Fact] = ""
     """Who brings its owner back to what a repository says: Argo CD, Flux, Helm."""
     node: Annotated[str, Fact] = ""

@@ -77,6 +77,7 @@ class Look:
             host_network=self.pod["spec"].get("hostNetwork") or False,
             static=is_static(self.pod),
             owner=owner_of(self.pod),
+            owners=tuple(metadata.get("ownerReferences") or ()),
             kept_by=keeper_of(self.pod),
             node=self.pod["spec"].get("nodeName") or "",
             plug_in=next((agent.plug_in for agent in agents), ""),

@@ -95,6 +95,7 @@ _FREE_CASE = (
 _THIS = _FREE_CASE.where(schema.cases.c.id == bindparam("case"))
 _THIS_IF_DUE = _THIS.where(_DUE)
 _NEXT = _FREE_CASE.where(_DUE)
+_FIRST_TURN = select(schema.cases.c.id).where(_DUE, _NOBODYS, schema.cases.c.acted_at.is_(None)).limit(1)
 _FREE_ALL = (
     update(schema.cases)
     .where(schema.cases.c.owner == bindparam("whose"))
@@ -115,6 +116,12 @@ _WAITING = (
     .where(schema.intake.c.status == "waiting")
     .order_by(schema.intake.c.id)
     .limit(bindparam("most"))
+)
+
+_SETTLE = (
+    update(schema.intake)
+    .where(schema.intake.c.id == bindparam("number"), schema.intake.c.status == "waiting")
+    .values(status="settled", results=bindparam("found"))
 )
 
 LOG_ONLY: Channels = {"log": frozenset(NoticeKind)}
@@ -187,6 +194,14 @@ class Delivery:
     received_at: datetime
     body: bytes = field(repr=False)
     id: int = 0
+
+
+@dataclass(frozen=True)
+class Settles:
+    """A case that is all that comes of a delivery: `results` are what became of that, by the case's id."""
+
+    delivery: Delivery
+    results: Callable[[str], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -368,11 +383,18 @@ class Store:
 
     # -- cases and events ------------------------------------------------------------------------------------
 
-    def open(self, opened: Opened, by: str, at: datetime, linked: str | None = None) -> Case:
+    def open(
+        self,
+        opened: Opened,
+        by: str,
+        at: datetime,
+        linked: str | None = None,
+        settles: "Settles | None" = None,
+    ) -> Case:
         """A new case, due at once. Raises Moved if a live case of this resource and playbook is there already.
 
         With `linked`, the case that the finding was linked to when it was looked at, or empty for none: Moved too if
-        that is another one by now.
+        that is another one by now. `settles`: the delivery of which this is all, in the same transaction.
         """
         finding = opened.finding
         case = fold([Recorded(case=f"c-{uuid.uuid4().hex[:12]}", seq=1, at=at, by=by, event=opened)])
@@ -389,6 +411,8 @@ class Store:
                 raise Moved(f"the finding about {case.resource} was linked to another case meanwhile")
             _insert_event(connection, sealed, opened.type)
             self._remember(connection, finding, case.id, at)
+            if settles is not None:
+                connection.execute(_SETTLE, _settled(settles.delivery, settles.results(case.id)))
             self._hints.give(connection, case.id)
         return case
 
@@ -601,6 +625,11 @@ class Store:
                     return None
         return self._claim(owner, span, _NEXT)
 
+    def waits_for_its_first_turn(self) -> bool:
+        """Is there a due case that nobody has, and that never acted?"""
+        with self._read() as connection:
+            return connection.execute(_FIRST_TURN, {"now": self._now(connection)}).one_or_none() is not None
+
     def claim_hinted(self, owner: str, span: timedelta, case_id: str) -> Lease | None:
         """The lease on this case; None if it is not due any more, or taken."""
         return self._claim(owner, span, _THIS_IF_DUE, case_id)
@@ -766,11 +795,7 @@ class Store:
     def settle(self, delivery: Delivery, results: list[dict[str, Any]]) -> None:
         """What became of a delivery: for each finding linked, duplicate, ignored or rejected, and why."""
         with self._write("settle") as connection:
-            connection.execute(
-                update(schema.intake)
-                .where(schema.intake.c.id == delivery.id, schema.intake.c.status == "waiting")
-                .values(status="settled", results=json.dumps(results))
-            )
+            connection.execute(_SETTLE, _settled(delivery, results))
 
     def results(self, source: str, delivery: str) -> list[dict[str, Any]] | None:
         """What became of a delivery; None while it waits. Raises NotFound."""
@@ -1119,6 +1144,10 @@ def _sha256(value: str) -> str:
 
 def _linked(connection: Connection, finding: Finding) -> str | None:
     return connection.execute(_LINKED, {"key": _sha256(finding.key)}).scalar()
+
+
+def _settled(delivery: Delivery, results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"number": delivery.id, "found": json.dumps(results)}
 
 
 def _insert_event(connection: Connection, sealed: Sealed, kind: str) -> None:

@@ -9,10 +9,12 @@ from quarantine.model import Resource
 from quarantine.testing.contract import CaptureContract, Setting
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.pod_capture import PodCapture
+from quarantine_kubernetes.pod_isolate import PodIsolate
 from tests.kubernetes.conftest import Namespace
 from tests.kubernetes.rbac import RBAC, grant, granted_everywhere
 from tests.kubernetes.workloads import CONTAINERS, SELECTOR, make, node_of, running
 from tests.testbed.controlplane import SERVICE
+from tests.testbed.poll import until
 
 PASSWORD = "correct horse battery staple"
 EVERYTHING = {
@@ -136,6 +138,24 @@ def test_it_takes_the_pod_and_what_is_around_it(
     assert "clusterroles/view.json" in found
     assert "clusterroles/edit.json" not in found
     assert PASSWORD.encode() not in b"".join(found.values())
+
+
+def test_after_its_isolation_the_same_is_found_by_how_it_was(
+    namespace: Namespace, suspect: Resource, cloud: KubernetesCloud
+) -> None:
+    """Which Services, and which owners; nothing leads to them from the pod any more."""
+    setting = Setting(PodCapture(), cloud, suspect)
+    around = {name: content for name, content in collect(setting).items() if name.startswith(("owners/", "services"))}
+    before = PodIsolate().observe(cloud, suspect).stored()
+    namespace.api.patch(namespace.pod_path(suspect.id), {"metadata": {"labels": {"app": None}}})
+    until(lambda: not namespace.api.get(namespace.pod_path(suspect.id))["metadata"].get("ownerReferences"))
+    assert not [name for name in collect(setting) if name.startswith("owners/")], "so it must have been remembered"
+    found = collect(Setting(PodCapture(), cloud.knowing({PodIsolate.name: before}), suspect))
+    assert names(found["services.json"]) == names(around["services.json"]) == {"web"}
+    assert {name for name in found if name.startswith("owners/")} == {*around} - {"services.json"}
+    was = json.loads(found["metadata-before-isolation.json"])
+    assert was["labels"]["app"] == "web"
+    assert [owner["kind"] for owner in was["ownerReferences"]] == ["ReplicaSet"]
 
 
 def test_a_pod_of_a_cronjob_has_both_its_owners(namespace: Namespace, cloud: KubernetesCloud) -> None:
