@@ -9,6 +9,7 @@ case waits for a time.
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydantic import JsonValue
 from quarantine import __version__
 from quarantine.action import GONE, Absence, Action, Capture, Mark, State, between, reached, three_way
 from quarantine.case import (
+    Allowed,
     Applied,
     Captured,
     Case,
@@ -141,21 +143,31 @@ class Convergence:
         refusal = action.refusal(now)
         if refusal is not None and not again:
             raise Unsupported(f"{step.action} cannot work here any more: {refusal.reason}")
-        intended = Intended(
-            step=step.index,
-            action=step.action,
-            resource=step.resource,
-            before=stored(now),
-            target=stored(target),
-            epoch=turn.lease.epoch,
-            key=_key(turn.case, step, turn.case.seq),
-        )
         hold = Hold(step.resource.identity, step.action)
         try:
-            turn.add(intended, also=Also(due=self._clock(), hold=hold))
+            turn.add(_intent(turn, step, now, target), also=Also(due=self._clock(), hold=hold))
         except Held as other:
             return self._held_elsewhere(turn, other)
         return self._apply(turn, step, now, target)
+
+    def begin(self, turn: Turn, step: PlannedStep, allowed: Allowed, also: Also) -> bool:
+        """The guards have just said yes to a plan, of which this is the first step.
+
+        Where it may act on what the plan has seen, that yes and its intent are one commit. Raises Spent.
+        """
+        action = self._registry.build(step.action, step.settings)
+        now = self._just_seen(turn, step, action) if isinstance(action, Action) and step.needed else None
+        if isinstance(action, Action) and now is not None:
+            target = action.contained(now)
+            hold = Hold(step.resource.identity, step.action)
+            try:
+                turn.add(allowed, _intent(turn, step, now, target), also=replace(also, hold=hold))
+            except Held:
+                pass  # nothing of it is written: the next stride says who holds it
+            else:
+                return self._apply(turn, step, now, target)
+        turn.add(allowed, also=also)
+        return True
 
     def _just_seen(self, turn: Turn, step: PlannedStep, action: Action[Any, Any]) -> State | None:
         """What this turn's own plan saw a moment ago, where a change to anything else would be refused."""
@@ -446,6 +458,18 @@ def _unless_in_the_way(failure: ProviderError | None) -> None:
     """Raises what an operation failed with, unless that was something else in its way: then it may be tried again."""
     if failure is not None and not isinstance(failure, (Conflict, Gone)):  # Gone: what it missed; we look ourselves
         raise failure
+
+
+def _intent(turn: Turn, step: PlannedStep, now: State, target: State | Absence) -> Intended:
+    return Intended(
+        step=step.index,
+        action=step.action,
+        resource=step.resource,
+        before=stored(now),
+        target=stored(target),
+        epoch=turn.lease.epoch,
+        key=_key(turn.case, step, turn.case.seq),
+    )
 
 
 def _key(case: Case, step: PlannedStep, seq: int) -> str:

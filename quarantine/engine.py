@@ -11,9 +11,12 @@ cloud. No transaction is open while a provider is called, and nothing here sleep
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from weakref import ref
 
 from quarantine.action import GONE, Absence, reached
 from quarantine.case import (
@@ -108,6 +111,7 @@ class Engine:
         self._name = name
         self._clock = clock
         self._owed: list[Lease] = []
+        self._heartbeat = Heartbeat(store, settings.worker.lease)
         self._steps = Convergence(
             registry, planner, evidence, store.installation(), clock, failpoint=failpoint, pause=pause
         )
@@ -117,23 +121,27 @@ class Engine:
     def advance(self, case_id: str) -> Case | None:
         """Carry one case on as far as it goes now. None if another worker has it."""
         lease = self._store.claim(self._name, self._settings.worker.lease, case_id)
-        return None if lease is None else self.carry(lease)
+        return None if lease is None else self._carried(lease, lambda: False)
 
     def carry(self, lease: Lease) -> Case:
         """Carry the case of a lease on as far as it goes now, and give the lease back.
 
+        When it has changed what it would change, it gives way to those that were not looked at yet; it is due then.
         Raises Unavailable when the database does not answer: the turn is over then. See `give_back`.
         """
+        return self._carried(lease, self._store.waits_for_its_first_turn)
+
+    def _carried(self, lease: Lease, others_wait: Callable[[], bool]) -> Case:
         try:
-            return self._carry(lease)
+            return self._carry(Turn(self._store, self._clock, lease, self._store.load(lease.case), others_wait))
         except Unavailable:
             self._owed.append(lease)
             raise
 
-    def _carry(self, lease: Lease) -> Case:
-        turn = Turn(self._store, self._clock, lease, self._store.load(lease.case))
+    def _carry(self, turn: Turn) -> Case:
+        lease = turn.lease
         try:
-            with Heartbeat(self._store, lease, self._settings.worker.lease):
+            with self._heartbeat.of(lease):
                 if lease.taken_from and turn.case.in_flight:
                     turn.add(TakenOver(owner=lease.taken_from, epoch=lease.epoch))
                 while self._go_on(turn):
@@ -252,13 +260,13 @@ class Engine:
             groups = tuple(member.group.key for member in facts.groups)
             check: Callable[[Tallies], str] = lambda tallies: spends(plan, replace(facts, tallies=tallies))  # noqa: E731
             spend = Spend(plan.resource.account, groups, self._settings.guards, check)
+        turn.judged, turn.seen = facts.as_of, draft.seen
         try:
-            turn.add(allowed, also=Also(due=facts.now, spend=spend))
+            return self._steps.begin(turn, plan.steps[0], allowed, Also(due=facts.now, spend=spend))
         except Spent as error:
             log.info("budget_gone", extra={"case": turn.case.id, "why": str(error)})
+            turn.judged = None
             return True  # the guards are asked again, and say which of them it was
-        turn.judged, turn.seen = facts.as_of, draft.seen
-        return True
 
     def _hold(self, turn: Turn, draft: Draft, guard: str, hold: Hold) -> None:
         """The case waits as a proposal; a hold that ends by itself says when."""
@@ -309,7 +317,7 @@ class Engine:
         if case.unbegun and not self._just_judged(turn) and not self._still_allowed(turn):
             return True
         plan = _plan(case)
-        if turn.applied and case.all_applied and self._store.waits_for_its_first_turn():
+        if turn.applied and case.all_applied and turn.others_wait():
             # What is left is to look and to take evidence: in a storm, others are cut off first. Once in a turn, so
             # that two cases cannot give way to each other for ever.
             turn.wait(self._clock())
@@ -504,30 +512,59 @@ class Engine:
 
 
 class Heartbeat:
-    """Renews a lease while a turn runs, so that a long provider call does not lose it."""
+    """Renews leases while their turns run, so that a long provider call does not lose one.
 
-    def __init__(self, store: Store, lease: Lease, span: timedelta) -> None:
+    One thread for all turns: to start one takes longer than most of what a turn does.
+    """
+
+    def __init__(self, store: Store, span: timedelta) -> None:
         self._store = store
-        self._lease = lease
         self._span = span
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.case}", daemon=True)
+        self._renewed: dict[Lease, float] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> None:
-        self._thread.start()
+    @contextmanager
+    def of(self, lease: Lease) -> Iterator[None]:
+        with self._lock:
+            self._renewed[lease] = time.monotonic()
+            if self._thread is None:
+                beat = self._span.total_seconds() / 8
+                self._thread = threading.Thread(target=_beat, args=(ref(self), beat), name="heartbeat", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._renewed.pop(lease, None)
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        while not self._over.wait(self._span.total_seconds() / 4):
+    def renew(self) -> None:
+        """Every lease of which a quarter is over."""
+        now = time.monotonic()
+        with self._lock:
+            old = [lease for lease, at in self._renewed.items() if now - at >= self._span.total_seconds() / 4]
+        for lease in old:
             try:
-                self._store.renew(self._lease, self._span)
+                self._store.renew(lease, self._span)
             except Fenced:
-                return
+                continue  # its turn will be told
             except Exception:
-                log.exception("lease_not_renewed", extra={"case": self._lease.case})
+                log.exception("lease_not_renewed", extra={"case": lease.case})
+                continue
+            with self._lock:
+                if lease in self._renewed:
+                    self._renewed[lease] = now
+
+
+def _beat(heartbeat: "ref[Heartbeat]", seconds: float) -> None:
+    """Until nobody has it any more."""
+    while True:
+        _rest(seconds)
+        alive = heartbeat()
+        if alive is None:
+            return
+        alive.renew()
+        del alive
 
 
 _REASONS: tuple[tuple[type[QuarantineError], Reason], ...] = (

@@ -17,7 +17,7 @@ from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
 from quarantine.testing.fake.world import Died, Fault
-from quarantine.testing.installation import settings
+from quarantine.testing.installation import HandClock, settings
 from tests.core.bench import Bench
 
 PLENTY = Budget(per_account_10m=100, per_account_24h=100, global_24h=100)
@@ -985,17 +985,76 @@ def test_what_the_plan_saw_a_moment_ago_is_not_read_again_where_a_change_to_anyt
 ) -> None:
     monkeypatch.setattr(MachineIsolate, "conditional", conditional)
     case = bench.open(bench.machine(), "isolate")
+    bench.world.asked = Slow(bench.clock, timedelta(seconds=slept))
     seen = []
 
     def note(place: str) -> None:
-        if place == "after commit of planned,allowed":
-            bench.clock.turn(timedelta(seconds=slept))
         if place == "before policy.create":
             seen.append(bench.world.asked.count("policy.get"))
 
     bench.failpoint = note
     assert bench.settle(case).status is Status.CONTAINED
     assert seen == [looks]
+
+
+class Slow(list[str]):
+    """Reads that take their time."""
+
+    def __init__(self, clock: HandClock, takes: timedelta) -> None:
+        self._clock, self._takes = clock, takes
+
+    def append(self, call: str) -> None:
+        super().append(call)
+        if call == "policy.get":
+            self._clock.turn(self._takes)
+
+
+def test_a_yes_and_the_first_intent_are_one_commit_where_the_plan_can_be_acted_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MachineIsolate, "conditional", True)
+    commits: list[str] = []
+
+    def die(place: str) -> None:
+        commits.append(place)
+        if place == "before policy.create":
+            raise Died(place)
+
+    bench.failpoint = die
+    machine = bench.machine()
+    with pytest.raises(Died):
+        bench.engine.advance(bench.open(machine, "isolate").id)
+    assert [place for place in commits if "allowed" in place or "intended" in place] == [
+        "before commit of planned,allowed,intended",
+        "after commit of planned,allowed,intended",
+    ]
+    bench.failpoint = lambda _: None
+    other = bench.settle(bench.open(machine, "isolate-web-and-peers"))
+    assert other.outcome is Outcome.MERGED, "that another case holds it is found all the same"
+
+
+def test_who_has_changed_all_gives_way_once_to_those_that_were_not_looked_at(bench: Bench) -> None:
+    def opened(name: str) -> Case:
+        bench.clock.turn(timedelta(seconds=1))
+        return bench.open(bench.machine(name), "isolate")
+
+    first, second = opened("first"), opened("second")
+    span = timedelta(minutes=1)
+
+    def turn(expected: str) -> Case:
+        lease = bench.store.claim("worker", span)
+        assert lease is not None
+        assert lease.case == expected
+        bench.clock.turn(timedelta(seconds=1))
+        return bench.engine.carry(lease)
+
+    case = turn(first.id)
+    assert case.status is Status.CONTAINING
+    assert case.all_applied
+    assert turn(second.id).status is Status.CONTAINED, "nobody waits any more for a first look"
+    assert turn(first.id).status is Status.CONTAINED
+    third, _ = opened("third"), opened("fourth")
+    assert bench.settle(third).status is Status.CONTAINED, "who is waited for by a person gives no way"
 
 
 def test_one_look_asks_nothing_twice_and_the_next_one_asks_anew(bench: Bench) -> None:

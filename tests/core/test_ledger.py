@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,13 +135,58 @@ def test_the_first_bad_entry_is_named() -> None:
     assert f"case {CASE}, entry 3" in verified(entries).sentence
 
 
-# -- canonical JSON is read fast ---------------------------------------------------------------------------------------
+# -- canonical JSON is written and read fast --------------------------------------------------------------------------
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e15, 1e15) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
+
+# What is hard for one of the two ways to write it: control characters, other planes, long digits, keys of other types.
+hard = st.sampled_from(
+    [
+        "\x00",
+        "\x1f",
+        "\x7f",
+        "\\",
+        '"',
+        "/",
+        "\u2028",
+        "\ue000",
+        "\U0001f600",
+        "1.5",
+        "1" * 16,
+        2**53 - 1,
+        10**15,
+        1e16,
+        True,
+        1,
+        0,
+    ]
+)
+writable = st.recursive(
+    json_values | hard,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner)
+        | st.dictionaries(st.text() | hard | st.integers() | st.booleans() | st.none(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(writable)
+def test_what_is_written_fast_is_what_the_library_writes(value: object) -> None:
+    try:
+        expected: object = rfc8785.dumps(value)  # type: ignore[arg-type]
+    except ValueError as error:
+        expected = type(error)
+    try:
+        written: object = canonical(value)
+    except ValueError as error:
+        written = type(error)
+    assert written == expected
 
 
 @given(json_values)

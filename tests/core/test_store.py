@@ -361,7 +361,7 @@ def test_what_is_counted_is_of_others_within_the_span_and_since_the_last_refill(
         last = store.open(opened(f"web-{number}", number), "source:detector", clock())
         spend = Spend(account, (group,) if group else (), Guards(), lambda _: "")
         store.append(last, [], "engine", clock(), also=Also(spend=spend))
-        clock.turn(timedelta(minutes=4))
+        clock.turn(timedelta(minutes=3))
     assert counted() == (2, 1, 3, 1), "the last one's own place is not counted, nor what is 10 minutes old as late"
     store.refill("local", "a false alarm", "local:ann", clock())
     assert counted() == (0, 0, 3, 1)
