@@ -174,6 +174,11 @@ class Cloud(ABC):
         other._answers = {}
         return other
 
+    @property
+    def glancing(self) -> bool:
+        """Is this one look, for a plan? What it misses is refused or seen when the plan is carried out."""
+        return self._answers is not None
+
     def running(self, operation: str) -> bool:
         """Does an operation that a receipt named still go on? False when it has succeeded, or is not known any more.
 

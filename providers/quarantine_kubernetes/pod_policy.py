@@ -25,8 +25,8 @@ def own(cloud: KubernetesCloud, kind: PolicyKind, namespace: str, uid: str) -> M
         return None
 
 
-def others(cloud: KubernetesCloud, namespace: str, uid: str, latest: bool) -> list[Mapping[str, Any]]:
-    """All network policies of the namespace but ours, and but what has its name: that one is judged by itself.
+def listed(cloud: KubernetesCloud, namespace: str, latest: bool) -> list[Mapping[str, Any]]:
+    """All network policies of the namespace.
 
     The latest list waits, some 95 ms, until the API server's cache has caught up with all writes of the cluster
     (KEP-2340, "Consistent reads from cache"). A pod in quarantine is judged by that one. To plan and to begin, the
@@ -35,7 +35,7 @@ def others(cloud: KubernetesCloud, namespace: str, uid: str, latest: bool) -> li
     query = {} if latest else {"resourceVersion": "0"}
     kind = PLAIN_POLICY
     found = cloud.read(f"list {kind.resource}", f"get {kind.collection}", namespace=namespace, query=query)
-    return [item for item in found["items"] if item["metadata"]["name"] != kind.object_name(uid)]
+    return list(found["items"])
 
 
 def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, stands: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from quarantine.errors import Gone
@@ -92,8 +93,26 @@ class Look:
     def _own(self, means: tuple[Means, ...]) -> list[tuple[PolicyKind, Mapping[str, Any]]]:
         """What stands under our names, of every kind that the cluster serves."""
         kinds = [kind for kind in kinds_of(means) if kind.group in served(self.cloud)]
-        found = [(kind, pod_policy.own(self.cloud, kind, self.resource.area, self.uid)) for kind in kinds]
-        return [(kind, policy) for kind, policy in found if policy is not None]
+        found = {kind: self._read(kind) for kind in kinds if kind is not PLAIN_POLICY}
+        if PLAIN_POLICY in kinds:
+            # A list is read anyway, unless something else closes the pod: ours is in it. Of a pod in quarantine it is the
+            # latest one; to plan, one that is a little late will do, as none of ours can be made a second time.
+            by_list = (self.isolated or self.cloud.glancing) and not any(found.values())
+            found[PLAIN_POLICY] = self._listed_own() if by_list else self._read(PLAIN_POLICY)
+        return [(kind, policy) for kind in kinds if (policy := found[kind]) is not None]
+
+    def _read(self, kind: PolicyKind) -> Mapping[str, Any] | None:
+        return pod_policy.own(self.cloud, kind, self.resource.area, self.uid)
+
+    @cached_property
+    def _listed(self) -> list[Mapping[str, Any]]:
+        return pod_policy.listed(self.cloud, self.resource.area, self.isolated)
+
+    def _listed_own(self) -> Mapping[str, Any] | None:
+        return next((policy for policy in self._listed if self._has_our_name(policy)), None)
+
+    def _has_our_name(self, policy: Mapping[str, Any]) -> bool:
+        return bool(policy["metadata"]["name"] == PLAIN_POLICY.object_name(self.uid))
 
     @property
     def uid(self) -> str:
@@ -108,7 +127,7 @@ class Look:
             around = around.model_copy(update={"tier": self._tier()})
         if choose(possible, around) in _BY_ITSELF:
             return around, []
-        policies = pod_policy.others(self.cloud, self.resource.area, self.uid, self.isolated)
+        policies = [policy for policy in self._listed if not self._has_our_name(policy)]  # it is judged by itself
         after = isolated_labels(self.pod["metadata"].get("labels") or {}, self.uid, self.keep_labels)
         openings = openings_of(policies, after)
         outside = sentences(

@@ -151,7 +151,7 @@ class Ingest:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return _no(415, "send application/json")
         findings = self._intake.parse(name, body, received)
-        if await asyncio.to_thread(self._full):
+        if await self._full():
             return _no(503, "too many findings are waiting: send it again later", RETRY_AFTER)
         fresh = await self._commit.store(Delivery(name, delivery, received, body))
         status = "accepted" if fresh else "duplicate"
@@ -167,11 +167,11 @@ class Ingest:
             parts.append(part)
         return b"".join(parts)
 
-    def _full(self) -> bool:
+    async def _full(self) -> bool:
         """Counted at most once a second: the limit protects the disk, it need not be exact."""
         now = self._clock().timestamp()
         if abs(now - self._counted_at) >= 1:
-            self._waiting, self._counted_at = self._store.waiting_count(), now
+            self._counted_at, self._waiting = now, await asyncio.to_thread(self._store.waiting_count)
         return self._waiting >= self._server.longest_queue
 
     async def healthy(self, _: Request) -> JSONResponse:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from quarantine.action import GONE, Refusal, State, reached, three_way
+from quarantine.action import GONE, Call, Refusal, State, reached, three_way
 from quarantine.errors import Conflict, Denied
 from quarantine.model import Resource
 from quarantine.testing.contract import CountingGate, ReversibleContract, Setting, Stopped, Stranger
@@ -277,6 +277,23 @@ def test_in_quarantine_it_is_selected_in_both_directions_and_nothing_is_allowed(
     contain(isolate(namespace.pod("web-1", LABELS)))
     found = isolation(namespace.api.items(namespace.policies), namespace.labels("web-1"))
     assert found == {direction: Isolation(selected=True) for direction in Direction}
+
+
+def test_after_the_preflight_it_takes_four_calls(
+    namespace: Namespace, control_plane: ControlPlane, proxy: Callable[..., FaultProxy]
+) -> None:
+    """Two changes, and to verify them one look at the pod and one at all policies."""
+    witness = proxy(control_plane.url, control_plane.ca_file)
+    cloud = KubernetesCloud("testbed", from_kubeconfig(control_plane.kubeconfig(ADMIN, witness.url)))
+    setting = Setting(PodIsolate(), cloud, namespace.pod("web-1", LABELS))
+    before, calls = setting.observe(), list[Call]()
+    through = cloud.through(CountingGate(), setting.mark, calls.append)
+    witness.forget()
+    setting.action.apply(through, setting.resource, before, setting.target(before))
+    assert reached(setting.action.observe(through, setting.resource), setting.target(before))
+    permissions = ["create networkpolicies.networking.k8s.io", "patch pods", "get pods"]
+    assert [call.permission for call in calls] == [*permissions, "list networkpolicies.networking.k8s.io"]
+    assert len(witness.recorded()) == len(calls), "and each of them is one request"
 
 
 def test_only_a_pod_in_quarantine_waits_for_the_latest_list(
