@@ -177,8 +177,8 @@ class Bench:
         return names
 
     def _make(self, number: int, name: tuple[str, str]) -> None:
-        ways = {} if (number + 1) % ESCAPING else {"hostPID": True}
-        self._api.make_pod(*name, {"app": "web", "tier": "front"}, **ways)
+        space, pod = name
+        self._api.make_pod(space, pod, {"app": "web", "tier": "front"}, hostPID=number % ESCAPING == ESCAPING - 1)
 
     @contextmanager
     def installation(self, name: str) -> Iterator[Product]:

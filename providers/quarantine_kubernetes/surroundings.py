@@ -95,8 +95,8 @@ class Look:
         kinds = [kind for kind in kinds_of(means) if kind.group in served(self.cloud)]
         found = {kind: self._read(kind) for kind in kinds if kind is not PLAIN_POLICY}
         if PLAIN_POLICY in kinds:
-            # A list is read anyway, unless something else closes the pod: ours is in it. Of a pod in quarantine it is the
-            # latest one; to plan, one that is a little late will do, as none of ours can be made a second time.
+            # A list is read anyway, unless something else closes the pod: ours is in it. Of a pod in quarantine it is
+            # the latest one; to plan, one that is a little late will do, as none of ours can be made a second time.
             by_list = (self.isolated or self.cloud.glancing) and not any(found.values())
             found[PLAIN_POLICY] = self._listed_own() if by_list else self._read(PLAIN_POLICY)
         return [(kind, policy) for kind in kinds if (policy := found[kind]) is not None]
