@@ -11,7 +11,8 @@ from quarantine.errors import Misconfigured, Misused
 @click.command("init")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @options.everywhere
-def command(folder: Path) -> None:
+@click.pass_context
+def command(ctx: click.Context, folder: Path) -> None:
     """Write a commented config.yaml, and make the key that signs the record.
 
     Into FOLDER, here if left out. It runs as it is: in observe mode, without a provider, touching nothing.
@@ -26,6 +27,7 @@ def command(folder: Path) -> None:
     except OSError as error:
         raise Misconfigured(f"{path} cannot be written: {error.strerror}") from error
     click.echo(str(path))
+    options.quiet(ctx)
     key = _key(path)
     options.tell("The record is signed. Keep this public key where nobody here can change it:")
     options.tell(f"  {key}")
