@@ -300,6 +300,13 @@ class Action(_Step, Generic[C, S]):
         """
         return ""
 
+    def bystanders(self, cloud: C, resource: Resource, before: S) -> tuple[str, ...]:
+        """Who else would feel it, in sentences, for a person who is about to decide. Reads only; bounded.
+
+        No part of the plan: it changes all the time, and what is done by itself does not wait for it.
+        """
+        return ()
+
 
 class OneWay(Action[C, S]):
     """An action that cannot be undone. Its playbook must say `approval: required`."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from quarantine.action import Action, Capture, Cloud, Group, Identity, OneWay, Provider, State, reached
+from quarantine.action import Absence, Action, Capture, Cloud, Group, Identity, OneWay, Provider, State, reached
 from quarantine.case import Case, Escalation
 from quarantine.config import Settings
 from quarantine.errors import Gone, Malformed, Missing, NotFound, ProviderError
@@ -16,7 +16,7 @@ from quarantine.gate import stopping
 from quarantine.guard import Facts, Judgement, Member, judge, storm
 from quarantine.model import Finding, Resource, Sighting, Standing
 from quarantine.people import Word
-from quarantine.plan import Nature, Plan, PlannedStep, fingerprint, stored
+from quarantine.plan import Nature, Plan, PlannedStep, fingerprint, restored, stored
 from quarantine.playbook import Playbook, Shelf, Step
 from quarantine.registry import Registry
 from quarantine.state import difference
@@ -101,6 +101,22 @@ class Planner:
                 steps.append(self._planned(len(steps), step, doing, target, needs, seen))
         plan = Plan(playbook=playbook.name, playbook_digest=playbook.digest, resource=found, steps=tuple(steps))
         return Draft(plan, tags, seen)
+
+    def bystanders(self, plan: Plan) -> dict[int, tuple[str, ...]]:
+        """By step: who else would feel it, as it is now, or why that cannot be said. Only reads."""
+        found: dict[int, tuple[str, ...]] = {}
+        for step in plan.steps:
+            doing = self._registry.build(step.action, step.settings)
+            if not isinstance(doing, Action) or not step.needed or step.refusal is not None:
+                continue
+            before = restored(step.before, doing.state)
+            if isinstance(before, Absence):
+                continue
+            try:
+                found[step.index] = doing.bystanders(self.cloud(step.resource), step.resource, before)
+            except (ProviderError, Malformed, Missing, NotFound) as error:
+                found[step.index] = (f"Who else would feel it cannot be said: {error}",)
+        return found
 
     def judged(self, case: Case, draft: Draft, now: datetime, reading: Callable[..., Any] = _once) -> Judged:
         """What the guards say to this plan now. `reading` repeats what a provider could not answer for the moment.

@@ -6,13 +6,11 @@ from pydantic import Field, model_validator
 
 from quarantine.action import Action, Caveat, Refusal, State
 from quarantine.model import Resource
-from quarantine_kubernetes import objects, pod_policy, surroundings
+from quarantine_kubernetes import bystanders, limits, objects, pod_policy, surroundings
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
 from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, target_policies
-from quarantine_kubernetes.limits import caveats, lingers, refusal
 from quarantine_kubernetes.means import Means, kinds_of
-from quarantine_kubernetes.pod import get_pod
 
 
 class PodIsolate(Action[KubernetesCloud, PodIsolation]):
@@ -57,8 +55,7 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
     def apply(self, cloud: KubernetesCloud, resource: Resource, now: PodIsolation, target: Any) -> None:
         """The policies stand before the pod gets the label that they select, and go after the label has gone."""
         for kind in kinds_of(tuple(Means)):
-            wanted = target.policies.get(kind.name)
-            if wanted is not None and wanted != now.policies.get(kind.name):
+            if (wanted := target.policies.get(kind.name)) not in (None, now.policies.get(kind.name)):
                 pod_policy.put(cloud, resource, kind, now, wanted)
         if now.labels != target.labels:
             gone: dict[str, str | None] = {key: None for key in now.labels if key not in target.labels}
@@ -68,13 +65,16 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
                 pod_policy.delete(cloud, resource, kind, now)
 
     def refusal(self, before: PodIsolation) -> Refusal | None:
-        return refusal(before)
+        return limits.refusal(before)
 
     def caveats(self, before: PodIsolation) -> tuple[Caveat, ...]:
-        return caveats(before, self._exempt(), tuple(key for key in self.keep_labels if key in before.labels))
+        return limits.caveats(before, self._exempt(), tuple(key for key in self.keep_labels if key in before.labels))
 
     def lingers(self, before: PodIsolation) -> str:
-        return lingers(before)
+        return limits.lingers(before)
+
+    def bystanders(self, cloud: KubernetesCloud, resource: Resource, before: PodIsolation) -> tuple[str, ...]:
+        return bystanders.of_pod(cloud, resource, self.contained(before).labels, self._exempt())
 
     def _exempt(self) -> Exemption:
         return Exemption(peer=self.peer, dns=self.allow_dns)

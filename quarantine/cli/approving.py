@@ -9,13 +9,14 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import click
 from rich.text import Text
 
 from quarantine.case import Case
 from quarantine.cli.options import tell
-from quarantine.cli.plan_view import show_plan, show_subject
+from quarantine.cli.plan_view import Bystanders, show_plan, show_subject
 from quarantine.cli.screen import Screen, age, safe, stderr
 from quarantine.errors import Misused
 from quarantine.guard import Judgement
@@ -42,11 +43,17 @@ def plan_of(case: Case) -> Plan:
     return plan
 
 
-def show(case: Case, plan: Plan, now: datetime, judgement: Judgement | None = None) -> None:
-    """On stderr: what, why it waits, how long still, each change, and what stays possible."""
+def show(
+    case: Case,
+    plan: Plan,
+    now: datetime,
+    judgement: Judgement | None = None,
+    bystanders: Bystanders = MappingProxyType({}),
+) -> None:
+    """On stderr: what, why it waits, how long still, each change, what stays possible, and who else feels it."""
     screen = stderr()
     show_subject(screen, plan)
-    show_plan(screen, plan, plan.digest, judgement)
+    show_plan(screen, plan, plan.digest, judgement, bystanders)
     further = case.escalation
     sentence = case.sentence if further is None else further.sentence
     by = further.by if further is not None else case.opened_by

@@ -70,13 +70,20 @@ def list_cases(
 def show(ctx: click.Context, case_id: str, form: str) -> None:
     """Everything about one case: finding, plan, timeline, evidence."""
     app = options.load_app(ctx)
-    from quarantine.case import fold
+    from quarantine.case import Status, fold
     from quarantine.cli import acting, case_view, output, screen
 
     events = app.store.history(_find(app, case_id))
     case = fold(events)
     record = {**case.model_dump(mode="json"), "events": [event.model_dump(mode="json") for event in events]}
-    output.one(form, record, acting.COLUMNS, lambda: case_view.show_case(screen.stdout(), case, events, app.clock()))
+    waiting = case.plan if case.status is Status.AWAITING_APPROVAL and form == "table" else None
+    bystanders = app.planner.bystanders(waiting) if waiting is not None else {}
+    output.one(
+        form,
+        record,
+        acting.COLUMNS,
+        lambda: case_view.show_case(screen.stdout(), case, events, app.clock(), bystanders),
+    )
     if form == "table":
         case_view.show_next(screen.stderr(), case)
 
@@ -154,7 +161,8 @@ def approve(
         raise Misused("say why, with --reason: whoever reviews it reads it")
     shown = app.desk.may_approve(case, by, digest, alone=alone)
     plan = approving.plan_of(case)
-    approving.show(case, plan, app.clock())
+    # Whoever names the plan has looked at it: then no provider can keep the word from being heard.
+    approving.show(case, plan, app.clock(), bystanders={} if digest else app.planner.bystanders(plan))
     if not approving.agreed(plan, approving.Word(digest, yes), f"quarantine case approve {case.id}"):
         options.tell("Nothing was approved.")
         ctx.exit(ExitCode.APPROVAL)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from rich.text import Text
 
 from quarantine.case import Allowed, Captured, Case, Recorded, Stage, Status
-from quarantine.cli.plan_view import show_plan, show_subject
+from quarantine.cli.plan_view import Bystanders, show_plan, show_subject
 from quarantine.cli.screen import Screen, age, joined, safe, severity_text, status_text
 from quarantine.cli.timeline import Timeline
 from quarantine.narrative import moment, said
@@ -78,14 +79,16 @@ def _standing(line: Line) -> Text:
     return joined(status, Text(" BREAK-GLASS", "bold red")) if line.glass_broken else status
 
 
-def show_case(screen: Screen, case: Case, events: Sequence[Recorded], now: datetime) -> None:
+def show_case(
+    screen: Screen, case: Case, events: Sequence[Recorded], now: datetime, bystanders: Bystanders = MappingProxyType({})
+) -> None:
     """Everything about one case."""
     show_head(screen, case)
     screen.blank()
     screen.facts(_facts(case, events, now), indent=2)
     if case.plan is not None:
         _title(screen, "Plan")
-        show_plan(screen, case.plan, case.plan_digest)
+        show_plan(screen, case.plan, case.plan_digest, bystanders=bystanders)
     if case.escalation is not None and case.escalation.plan is not None:
         _title(screen, "Escalation, to be approved")
         show_subject(screen, case.escalation.plan)

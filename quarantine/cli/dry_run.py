@@ -10,7 +10,7 @@ from quarantine.app import App
 from quarantine.cli import hand, output
 from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.hand import Request
-from quarantine.cli.plan_view import show_plan, show_subject, total
+from quarantine.cli.plan_view import Bystanders, show_plan, show_subject, total
 from quarantine.cli.screen import Screen, safe, stderr, stdout
 from quarantine.guard import Hold, Judgement
 from quarantine.plan import Plan
@@ -25,6 +25,7 @@ class DryRun:
     asked: Request
     plan: Plan
     judgement: Judgement
+    bystanders: Bystanders
 
     @property
     def code(self) -> ExitCode:
@@ -48,6 +49,7 @@ class DryRun:
             "guard": self.judgement.guard,
             "sentence": "" if stopped is None else stopped.sentence,
             "allowed": list(self.judgement.allowed),
+            "bystanders": {str(step): list(sentences) for step, sentences in self.bystanders.items()},
             "plan": self.plan.model_dump(mode="json"),
         }
 
@@ -56,7 +58,8 @@ def make(app: App, asked: Request) -> DryRun:
     """Reads only. Raises Gone, and whatever a provider answers."""
     draft = app.planner.draft(asked.playbook, asked.resource)
     event = hand.opened(app, asked)
-    return DryRun(asked, draft.plan, hand.judged(app, hand.would_be(app, event, asked.by), draft))
+    judgement = hand.judged(app, hand.would_be(app, event, asked.by), draft)
+    return DryRun(asked, draft.plan, judgement, app.planner.bystanders(draft.plan))
 
 
 def show(dry: DryRun, form: str, next_command: str) -> None:
@@ -70,7 +73,7 @@ def show(dry: DryRun, form: str, next_command: str) -> None:
 
 def table(screen: Screen, dry: DryRun) -> None:
     show_subject(screen, dry.plan)
-    show_plan(screen, dry.plan, dry.plan.digest, dry.judgement)
+    show_plan(screen, dry.plan, dry.plan.digest, dry.judgement, dry.bystanders)
     screen.blank()
     screen.line(Text(total(dry.plan), "bold"), Text("   nothing was changed", "dim"))
 

@@ -31,7 +31,7 @@ def escalate(app: App, case_id: str, name: str, said: Said, wait: timedelta | No
     plan = draft.plan
     if said.digest and not (len(said.digest) >= 8 and plan.digest.startswith(said.digest)):
         raise Misused(f"the plan is {plan.digest[:12]} now, not {said.digest}: look at this one")
-    approving.show(case, plan, app.clock(), judgement)
+    approving.show(case, plan, app.clock(), judgement, {} if said.digest else app.planner.bystanders(plan))
     if not plan.needed:
         options.tell("It shows the target already: there is nothing to do.")
         return ExitCode.DONE

@@ -1,5 +1,8 @@
 """A plan as a person reads it before saying yes: each changed value, what stays possible, what is needed for it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rich.text import Text
 
 from quarantine.cli.screen import Screen, joined, safe
@@ -16,12 +19,24 @@ def show_subject(screen: Screen, plan: Plan) -> None:
     screen.prose(safe(plan.resource, "bold"), joined(safe(plan.playbook, "bold"), "  on  "))
 
 
-def show_plan(screen: Screen, plan: Plan, digest: str, judgement: Judgement | None = None) -> None:
-    """Its digest, its steps, what is needed for it; and what the guards say, if they were asked."""
+Bystanders = Mapping[int, tuple[str, ...]]
+"""By step, in sentences: who else would feel it now."""
+
+
+def show_plan(
+    screen: Screen,
+    plan: Plan,
+    digest: str,
+    judgement: Judgement | None = None,
+    bystanders: Bystanders = MappingProxyType({}),
+) -> None:
+    """Its digest, its steps, what is needed for it; what the guards say, and who else would feel it, if asked."""
     screen.line(Text(f"plan {digest[:12]}", "dim"))
     for step in plan.steps:
         screen.blank()
         _show_step(screen, plan, step)
+        for sentence in bystanders.get(step.index, ()):
+            screen.prose(safe(sentence), Text("     now  ", "dim"))
     permissions = sorted({permission for step in plan.steps for permission in step.permissions})
     facts = [("needs", safe(", ".join(permissions), "dim"))]
     if judgement is not None and plan.needed:

@@ -5,7 +5,7 @@ from typing import Any
 
 from quarantine.case import Outcome, Status
 from tests.acceptance.conftest import Cluster
-from tests.acceptance.product import Product
+from tests.acceptance.product import Product, falco
 from tests.testbed.poll import until
 
 Start = Callable[..., Product]
@@ -72,3 +72,25 @@ def test_an_isolated_pod_is_deleted_as_the_next_step(cluster: Cluster, on_kubern
     cluster.api.play_kubelet(cluster.namespace)
     closed = product.wait(case.id, Status.CLOSED, seconds=60)
     assert closed.outcome is Outcome.ONE_WAY_DONE
+
+
+def test_who_loses_a_pod_is_told_to_whoever_decides(cluster: Cluster, on_kubernetes: Start) -> None:
+    uid = cluster.api.make_pod(cluster.namespace, "web-1", {"app": "web"})["metadata"]["uid"]
+    cluster.api.make_pod(cluster.namespace, "api-1", {"app": "api"})
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    services = f"/api/v1/namespaces/{cluster.namespace}/services"
+    cluster.api.create(services, {"metadata": {"name": "shop-front"}, "spec": spec})
+    product = on_kubernetes(approvals=ALONE)
+    scope = f"testbed/{cluster.namespace}"
+    dry = product.say("run", "isolate-pod", "kubernetes:pod/web-1", "--scope", scope)
+    assert product.send_with_token(falco("web-1", cluster.namespace, uid), "falco").status == 202
+    case = product.wait(product.only_case().id, Status.AWAITING_APPROVAL)
+    shown = product.say("case", "show", case.id)
+    approved = product.run("case", "approve", case.id, "--yes", "--no-wait")
+    assert approved.returncode == 0, approved.stderr
+    for text in (dry, shown, approved.stderr):
+        words = " ".join(text.split())
+        assert "can reach it and will not: 1: api-1." in words
+        assert "Services that lead to it and will not: shop-front." in words
+    ended = product.wait(case.id, Status.CONTAINED)
+    assert "now  Pods" not in product.say("case", "show", ended.id), "what was is not what is"

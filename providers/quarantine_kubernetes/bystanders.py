@@ -1,0 +1,43 @@
+"""Asks who loses a pod that is isolated. For a person who looks: nothing that is done by itself waits for it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from quarantine.errors import Denied
+from quarantine.model import Resource
+from quarantine_kubernetes import pod_policy
+from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.exemption import Exemption
+from quarantine_kubernetes.objects import KINDS, POD, SERVICE, Kind
+from quarantine_kubernetes.peers import MOST, leading, losing, named
+from quarantine_kubernetes.pod import get_pod
+
+
+def of_pod(cloud: KubernetesCloud, resource: Resource, labels: Mapping[str, str], exempt: Exemption) -> tuple[str, ...]:
+    """In sentences; `labels` are those that it will have. Lists are the API server's cached ones. Raises ProviderError."""
+    pod = get_pod(cloud, resource)
+    pods = _listed(cloud, KINDS[POD], resource)
+    policies = pod_policy.listed(cloud, resource.area, latest=False)
+    found = [_pods(losing(pod, pods, policies, labels, exempt), len(pods))]
+    try:
+        services = _listed(cloud, KINDS[SERVICE], resource)
+    except Denied as error:  # its captures have that right, and may not be in this playbook
+        return (*found, f"Which Services lead to it cannot be said: {error}")
+    lost = leading(services, pod["metadata"].get("labels") or {}, labels)
+    return (*found, f"Services that lead to it and will not: {named(lost)}." if lost else "No Service leads to it.")
+
+
+def _pods(names: list[str], listed: int) -> str:
+    some = f" (the first {MOST} of {listed} were looked at)" if listed > MOST else ""
+    if not names:
+        return f"No other pod of its namespace loses access to it{some}."
+    return f"Pods of its namespace that can reach it and will not: {len(names)}{some}: {named(names)}."
+
+
+_CACHED: Final = {"resourceVersion": "0"}
+
+
+def _listed(cloud: KubernetesCloud, kind: Kind, resource: Resource) -> list[dict[str, Any]]:
+    where = {"namespace": resource.area, "query": _CACHED}
+    found: list[dict[str, Any]] = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)["items"]
+    return found
