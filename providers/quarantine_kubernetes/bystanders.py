@@ -14,7 +14,7 @@ from quarantine_kubernetes.pod import get_pod
 
 
 def of_pod(cloud: KubernetesCloud, resource: Resource, labels: Mapping[str, str], exempt: Exemption) -> tuple[str, ...]:
-    """In sentences; `labels` are those that it will have. Lists are the API server's cached ones. Raises ProviderError."""
+    """In sentences; `labels` are those that it will have. Read from the API server's cache. Raises ProviderError."""
     pod = get_pod(cloud, resource)
     pods = _listed(cloud, KINDS[POD], resource)
     policies = pod_policy.listed(cloud, resource.area, latest=False)

@@ -45,7 +45,7 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
         return ("get pods", "patch pods", *surroundings.permissions(self.means))
 
     def observe(self, cloud: KubernetesCloud, resource: Resource) -> PodIsolation:
-        return surroundings.Look(cloud, resource, get_pod(cloud, resource), self.keep_labels).state(self.means)
+        return surroundings.Look(cloud, resource, objects.get(cloud, resource), self.keep_labels).state(self.means)
 
     def contained(self, before: PodIsolation) -> PodIsolation:
         labels = isolated_labels(before.labels, before.uid, self.keep_labels)
