@@ -14,6 +14,7 @@ from quarantine.errors import Malformed, Misused, Moved, NotFound
 from quarantine.match import Matcher
 from quarantine.model import Finding
 from quarantine.playbook import Playbook
+from quarantine.record import unwrapped
 from quarantine.registry import Registry
 from quarantine.store.sql import Also, Delivery, Settles, Store
 
@@ -67,10 +68,12 @@ class Intake:
         if source not in self._sources:
             raise NotFound(f"source '{source}' is not configured: add it under 'sources:'")
         settings = self._sources[source]
-        record = strict_json(body)
-        if settings.cluster is not None:
-            record = {**record, "cluster": settings.cluster}
-        findings = self._registry.parsers[settings.parser](record, source, received)
+        parser = self._registry.parsers[settings.parser]
+        findings: list[Finding] = []
+        for record in strict_json(body):
+            opened = unwrapped(record)
+            told = opened if settings.cluster is None else {**opened, "cluster": settings.cluster}
+            findings += parser(told, source, received)
         return [finding.model_copy(update={"reader": settings.parser}) for finding in findings]
 
     def settle_waiting(
@@ -166,11 +169,11 @@ class Intake:
         return Result(Fate.DUPLICATE, f"case {case_id} has it already", case_id)
 
 
-def strict_json(body: bytes) -> dict[str, Any]:
-    """A JSON object as every parser must understand it. Raises Malformed.
+def strict_json(body: bytes) -> list[dict[str, Any]]:
+    """One JSON object, or a list of them as Event Grid sends it, as every parser must understand it. Raises Malformed.
 
-    Refused: another encoding than UTF-8, duplicate keys, NaN and infinities, integers that a double cannot hold, NUL,
-    lone surrogates, nesting deeper than 32.
+    Refused: another encoding than UTF-8, duplicate keys, NaN and infinities, integers beyond 64 bits, NUL, lone
+    surrogates, nesting deeper than 32. An integer beyond 2^53, which a double cannot hold, is its digits as text.
     """
     try:
         text = body.decode("utf-8")
@@ -178,16 +181,17 @@ def strict_json(body: bytes) -> dict[str, Any]:
         raise Malformed(f"the body is not UTF-8 (byte {error.start})") from None
     _refuse_depth(text)
     try:
-        record = json.loads(
+        value = json.loads(
             text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite, parse_int=_exact
         )
     except json.JSONDecodeError as error:
         raise Malformed(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise Malformed(f"the body is nested deeper than {DEEPEST}") from None
-    if not isinstance(record, dict):
-        raise Malformed("the body must be one JSON object")
-    return record
+    records = value if isinstance(value, list) else [value]
+    if not records or not all(isinstance(record, dict) for record in records):
+        raise Malformed("the body must be one JSON object, or a list of objects")
+    return records
 
 
 def _refuse_depth(text: str) -> None:
@@ -234,7 +238,8 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _exact(digits: str) -> int:
-    if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
-        raise Malformed(f"{digits[:50]} is an integer beyond 2^53")
-    return int(digits)
+def _exact(digits: str) -> int | str:
+    """Falco writes the nanoseconds since 1970 (`evt.time`), Tetragon 64-bit ids: their digits are kept, as text."""
+    if len(digits) > 20 or abs(int(digits)) >= 2**64:
+        raise Malformed(f"{digits[:50]} is an integer beyond 2^64")
+    return int(digits) if abs(int(digits)) <= LARGEST_INTEGER else digits

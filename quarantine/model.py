@@ -87,6 +87,10 @@ class Finding(Value):
     resource: Resource
     seen_at: Moment
     """When the detector last saw it; what freshness is counted from."""
+    first_seen_at: Moment | None = None
+    """When the detector first saw it, where it says so."""
+    link: str = Field(default="", max_length=2048)
+    """Where its source shows it to people. Never followed by us."""
     sample: bool = False
     """A test or sample finding. It never acts."""
     active: bool = True

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from quarantine.action import Action, Capture, Grouping, Parser, Poll, Provider, Relation, Reread
 from quarantine.document import Document
 from quarantine.errors import Misconfigured, NotFound
+from quarantine.plain import ocsf, plain
 from quarantine.text import closest
 
 GROUP = "quarantine.providers"
@@ -35,7 +36,9 @@ class Registry:
 
     @cached_property
     def parsers(self) -> dict[str, Parser]:
-        return {name: parser for provider in self.classes.values() for name, parser in provider.parsers.items()}
+        """Those of the providers, and the two that belong to none."""
+        own: dict[str, Parser] = {"plain": plain, "ocsf": ocsf}
+        return {name: parser for provider in self.classes.values() for name, parser in provider.parsers.items()} | own
 
     @cached_property
     def polls(self) -> dict[str, Poll]:

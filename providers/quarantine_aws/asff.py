@@ -9,20 +9,17 @@ from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource, Severity, Standing
+from quarantine.record import first_seen, link
+from quarantine.scale import WORDS, number
 from quarantine_aws import arn, named
 from quarantine_aws.findings import (
     ACCOUNT,
     REGION,
-    bucket_resource,
     each,
     free_text,
-    graded,
-    instance_resource,
-    kind_of,
     last_seen,
     moment,
     part,
-    task_resource,
     text,
     titled_sample,
     type_name,
@@ -32,7 +29,6 @@ WRITTEN_BY: Final = "cloud-quarantine"
 """`Note.UpdatedBy` of what we write back to Security Hub."""
 
 _CONTROL: Final = re.compile(r"[A-Z][A-Za-z0-9]*\.[0-9]+")
-_LABELS: Final = {severity.name: severity for severity in Severity}
 
 
 def asff(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
@@ -55,13 +51,15 @@ def _asff(finding: dict[str, Any], source: str, received: datetime) -> list[Find
             title=free_text(finding.get("Title")),
             type=_asff_type(finding)[:1024],
             severity=_asff_severity(finding),
-            resource=_asff_resource(resource, account, finding, f"Resources[{number}]"),
+            resource=_asff_resource(resource, account, finding, f"Resources[{at}]"),
             seen_at=seen_at,
+            first_seen_at=first_seen(finding, "FirstObservedAt", "CreatedAt"),
+            link=link(finding, "SourceUrl"),
             sample=_asff_sample(finding),
             active=_asff_active(finding),
             record=finding,
         )
-        for number, resource in enumerate(resources)
+        for at, resource in enumerate(resources)
     ]
 
 
@@ -84,10 +82,10 @@ def _asff_severity(finding: dict[str, Any]) -> Severity:
     for place in (finding, part(finding, "FindingProviderFields")):
         severity = part(place, "Severity")
         label, normalized = severity.get("Label"), severity.get("Normalized")
-        if isinstance(label, str) and label in _LABELS:
-            return _LABELS[label]
+        if isinstance(label, str) and label.lower() in WORDS["asff"]:
+            return WORDS["asff"][label.lower()]
         if isinstance(normalized, int | float) and not isinstance(normalized, bool):
-            return graded(normalized, ((90, Severity.CRITICAL), (70, Severity.HIGH), (40, Severity.MEDIUM)), 1)
+            return number("asff", normalized)
     raise Malformed("'Severity' is missing: it needs a Label or Normalized")
 
 
@@ -96,25 +94,17 @@ def _asff_resource(resource: Any, account: str, finding: dict[str, Any], where: 
         raise Malformed(f"'{where}' must be an object, it is {type_name(resource)}")
     kind, identifier = text(resource, "Type", where=where), text(resource, "Id", where=where)
     parsed = arn.parse(identifier)
-    if parsed and ACCOUNT.fullmatch(parsed.account):
-        account = parsed.account
     region = (parsed and parsed.region) or resource.get("Region") or finding.get("Region")
     if not isinstance(region, str) or not REGION.fullmatch(region):
         raise Malformed(f"'Region' is missing: neither the finding nor {where} says a region")
-    if kind == "AwsS3Bucket":
-        return bucket_resource(identifier, f"{account}/{region}", f"{where}.Id")
-    if kind == "AwsEcsTask":
-        return task_resource(identifier, f"{account}/{region}", f"{where}.Id")
-    if kind == "AwsEc2Instance":
-        return instance_resource(identifier, f"{account}/{region}", f"{where}.Id")
     if kind == "AwsIamAccessKey":
+        account = parsed.account if parsed and ACCOUNT.fullmatch(parsed.account) else account
         key = part(part(resource, "Details"), kind)
         whose = named.principal(
             key.get("PrincipalType"), key.get("PrincipalName"), key.get("PrincipalId"), f"{account}/{region}"
         )
         return whose or Resource(kind="aws:iam-access-key", id=identifier, scope=f"{account}/{region}")
-    known = named.resource(kind, identifier, f"{account}/{region}", f"{where}.Id")
-    return known or Resource(kind=kind_of(kind), id=identifier, scope=f"{account}/{region}")
+    return named.any_of(kind, identifier, f"{account}/{region}", f"{where}.Id")
 
 
 def _asff_sample(finding: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from quarantine.errors import Malformed
-from quarantine.model import Finding, Resource, Severity
+from quarantine.model import Finding, Resource
 from quarantine_aws import arn
 
 ACCOUNT: Final = re.compile(r"[0-9]{12}")
@@ -105,14 +105,6 @@ def free_text(value: Any, longest: int = 4096) -> str:
 
 def titled_sample(title: Any) -> bool:
     return isinstance(title, str) and title.startswith("[SAMPLE]")
-
-
-def graded(number: float, steps: tuple[tuple[float, Severity], ...], low: float) -> Severity:
-    """The severity of the first step that the number reaches; below all of them, low or informational."""
-    for least, severity in steps:
-        if number >= least:
-            return severity
-    return Severity.LOW if number >= low else Severity.INFORMATIONAL
 
 
 def last_seen(place: Mapping[str, Any], names: tuple[str, ...], received: datetime) -> datetime:

@@ -9,6 +9,8 @@ from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource, Severity
+from quarantine.record import first_seen
+from quarantine.scale import number
 from quarantine_aws import named
 from quarantine_aws.findings import (
     ACCOUNT,
@@ -17,7 +19,6 @@ from quarantine_aws.findings import (
     each,
     free_text,
     get,
-    graded,
     instance_resource,
     kind_of,
     last_seen,
@@ -56,6 +57,9 @@ def _guardduty(finding: dict[str, Any], source: str, received: datetime) -> list
             severity=_guardduty_severity(finding),
             resource=resource,
             seen_at=seen_at,
+            first_seen_at=first_seen(
+                {**finding, **service}, "eventFirstSeen", "EventFirstSeen", "createdAt", "CreatedAt"
+            ),
             sample=_guardduty_sample(finding, service),
             active=get(service, "archived") is not True,
             record=finding,
@@ -66,10 +70,7 @@ def _guardduty(finding: dict[str, Any], source: str, received: datetime) -> list
 
 def _guardduty_severity(finding: dict[str, Any]) -> Severity:
     """GuardDuty User Guide, "Severity levels of GuardDuty findings": critical from 9, high 7, medium 4, low 1."""
-    number = get(finding, "severity")
-    if not isinstance(number, int | float) or isinstance(number, bool):
-        raise Malformed("'severity' is missing: it must be a number")
-    return graded(number, ((9, Severity.CRITICAL), (7, Severity.HIGH), (4, Severity.MEDIUM)), 1)
+    return number("guardduty", get(finding, "severity"))
 
 
 def _guardduty_resources(finding: dict[str, Any], scope: str) -> list[Resource]:
@@ -109,8 +110,8 @@ def _guardduty_buckets(details: dict[str, Any], scope: str) -> list[Resource]:
     if not isinstance(buckets, list):
         return []
     found = []
-    for number, bucket in enumerate(buckets):
-        where = f"resource.s3BucketDetails[{number}]"
+    for at, bucket in enumerate(buckets):
+        where = f"resource.s3BucketDetails[{at}]"
         if not isinstance(bucket, dict):
             raise Malformed(f"'{where}' must be an object, it is {type_name(bucket)}")
         found.append(bucket_resource(text(bucket, "name", where=where), scope, f"{where}.name"))

@@ -7,6 +7,7 @@ from quarantine.errors import Malformed
 from quarantine.model import Resource
 from quarantine_aws import arn
 from quarantine_aws.cloud import GLOBAL
+from quarantine_aws.findings import ACCOUNT, bucket_resource, instance_resource, kind_of, task_resource
 
 
 class _Form(NamedTuple):
@@ -29,6 +30,13 @@ _FORMS: Final = {
     "AwsIamRole": _Form("aws:iam-role", "iam", r"role/(?:.*/)?([\w+=,.@-]{1,64})", everywhere=True),
 }
 _KEY_OF: Final = {"IAMUser": "AwsIamUser", "AssumedRole": "AwsIamRole", "Role": "AwsIamRole"}
+_READ: Final = {
+    "AwsS3Bucket": bucket_resource,
+    "AwsEcsTask": task_resource,
+    "AwsEc2Instance": instance_resource,
+}
+_CAPITALS: Final = re.compile(r"[A-Z]{2,}(?=[A-Z][a-z]|[0-9]|$)")
+"""`DB` of DBInstance, `EC` of EC2, `IAM`."""
 _UNIQUE_ID: Final = re.compile(r"(A[A-Z]{3}[A-Z0-9]{8,})(?::.*)?")
 """IAM User Guide, "Unique identifiers"; a session's name follows that of its role."""
 
@@ -46,6 +54,29 @@ def resource(kind: str, identifier: str, scope: str, where: str) -> Resource | N
     else:
         raise Malformed(f"'{where}' does not name an {form.kind.partition(':')[2]}: {identifier[:80]!r}")
     return Resource(kind=form.kind, id=name, scope=f"{scope.partition('/')[0]}/{GLOBAL}" if form.everywhere else scope)
+
+
+def any_of(said: str, identifier: str, scope: str, where: str) -> Resource:
+    """The resource of this type, in whatever spelling: what nothing is known about becomes visible by its type.
+
+    An ARN that names an account or a region speaks before the scope. Raises Malformed.
+    """
+    kind, parsed = asff_type(said), arn.parse(identifier)
+    account, _, region = scope.partition("/")
+    if parsed and ACCOUNT.fullmatch(parsed.account):
+        account = parsed.account
+    place = f"{account}/{(parsed and parsed.region) or region}"
+    if kind in _READ:
+        return _READ[kind](identifier, place, where)
+    known = resource(kind, identifier, place, where)
+    return known or Resource(kind=kind_of(kind), id=identifier, scope=place)
+
+
+def asff_type(said: str) -> str:
+    """AWS::EC2::Instance (Config, Access Analyzer) and AWS_EC2_INSTANCE (Inspector) are AwsEc2Instance in ASFF."""
+    if "::" in said:
+        return "".join(_CAPITALS.sub(lambda found: found[0].capitalize(), word) for word in said.split("::"))
+    return "".join(word.capitalize() for word in said.split("_")) if said.isupper() else said
 
 
 def principal(whose: Any, name: Any, identifier: Any, scope: str) -> Resource | None:

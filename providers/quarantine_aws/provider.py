@@ -29,6 +29,7 @@ from quarantine_aws.clients import Access, Clients
 from quarantine_aws.cloud import GLOBAL, AwsCloud
 from quarantine_aws.cloudtrail_restart import CloudtrailRestart
 from quarantine_aws.cloudtrail_trail import STOPPED_TRAILS
+from quarantine_aws.detectors import PARSERS as DETECTORS
 from quarantine_aws.ebs_snapshot_unshare import EbsSnapshotUnshare
 from quarantine_aws.ec2_image_unshare import Ec2ImageUnshare
 from quarantine_aws.ec2_isolate_interfaces import Ec2IsolateInterfaces
@@ -111,7 +112,7 @@ class Aws(Provider):
         CloudtrailRestart,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (EcsTaskCapture,)
-    parsers: ClassVar[Mapping[str, Parser]] = {"aws:asff": asff, "aws:guardduty": guardduty}
+    parsers: ClassVar[Mapping[str, Parser]] = {"aws:asff": asff, "aws:guardduty": guardduty, **DETECTORS}
     polls: ClassVar[tuple[Poll, ...]] = (polls.PUBLIC_BUCKETS, polls.SECURITY_HUB, PUBLIC_COPIES, STOPPED_TRAILS)
     relations: ClassVar[Mapping[str, Relation]] = {
         "role-sessions": instance_role.ROLE_SESSIONS,

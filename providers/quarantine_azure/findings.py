@@ -6,16 +6,17 @@ Apps), PascalCase below `properties` (Resource Graph), and older names (`alertNa
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Severity, Standing
+from quarantine.record import digest, finding, first_seen, link, part, seen
+from quarantine.scale import at_most, word
 from quarantine_azure.arm_id import ArmId
 
-_SEVERITIES: Final = {severity.value: severity for severity in Severity}
 _ENDED: Final = {"resolved": Standing.RESOLVED, "dismissed": Standing.SUPPRESSED}
 """Defender for Cloud REST API, Alerts: AlertStatus is Active, InProgress, Resolved or Dismissed."""
 _KINDS: Final = {
@@ -32,23 +33,91 @@ def defender_alert(record: Mapping[str, JsonValue], source: str, received: datet
     if type_ is None or id_ is None:
         raise Malformed("a Defender for Cloud alert needs `alertType` and `systemAlertId`: is it another record?")
     title = _text(alert, "alertdisplayname") or type_
-    finding = {
+    told = {
         "source": source,
         "id": id_[:1024],
-        "title": title[:4096],
-        "type": type_[:1024],
+        "title": title,
+        "type": type_,
         "severity": _severity(alert),
         "seen_at": _time(alert, received),
+        "first_seen_at": first_seen(alert, "starttimeutc"),
+        "link": link(alert, "alerturi"),
         # What `az security alert simulate` and the portal's "Create sample alerts" make.
         "sample": title.startswith("[SAMPLE ALERT]") or type_.startswith("SIMULATED_"),
         "active": standing(record) is Standing.ACTIVE,
         "record": dict(record),
     }
-    try:
-        return [Finding.model_validate({**finding, "resource": resource}) for resource in _resources(alert)]
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise Malformed(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    return [finding(**told, resource=resource) for resource in _resources(alert)]
+
+
+def assessment(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
+    """A recommendation about one resource. Its rule is the GUID that is its `name` (Defender for Cloud REST API,
+    Assessments). It says what could happen: medium at most, and medium without metadata.
+    """
+    said = _flat(record)
+    rule, about = _text(said, "name"), _lower(part(said, "resourcedetails"))
+    name = _text(about, "id", "resourceid")
+    if rule is None or name is None:
+        raise Malformed("an assessment needs `name` and `properties.resourceDetails.id`: is it another record?")
+    code = (_text(_lower(part(said, "status")), "code") or "").lower()
+    if code not in ("healthy", "unhealthy", "notapplicable"):
+        raise Malformed(f"`status.code` is none of Healthy, Unhealthy and NotApplicable: {code[:80]!r}")
+    rated = _text(_lower(part(said, "metadata")), "severity") or Severity.MEDIUM
+    resource = _resource(name)
+    return [
+        finding(
+            source=source,
+            id=digest(rule.lower(), resource["kind"], resource["scope"], resource["id"]),
+            title=_text(said, "displayname") or rule,
+            type=rule.lower(),
+            severity=at_most(Severity.MEDIUM, word("defender", rated, "metadata.severity")),
+            resource=resource,
+            seen_at=seen(_lower(part(said, "status")), ("statuschangedate",), received),
+            first_seen_at=first_seen(_lower(part(said, "status")), "firstevaluationdate"),
+            active=code == "unhealthy",
+            record=dict(record),
+        )
+    ]
+
+
+def common_alert(record: Mapping[str, JsonValue], source: str, received: datetime) -> list[Finding]:
+    """Azure Monitor, "Common alert schema". Of a log alert the target is the workspace; what it is about is among
+    the configuration items. `Resolved` follows `Fired` and never acts.
+    """
+    if _text(_lower(record), "schemaid") != "azureMonitorCommonAlertSchema":
+        raise Malformed("`schemaId` is not azureMonitorCommonAlertSchema: switch it on in the action group")
+    said = _lower(part(_lower(part(_lower(record), "data")), "essentials"))
+    name, condition = _text(said, "originalertid", "alertid"), _text(said, "monitorcondition")
+    if name is None or condition not in ("Fired", "Resolved"):
+        raise Malformed("`data.essentials` needs `alertId`, and `monitorCondition` Fired or Resolved")
+    told = {
+        "source": source,
+        "id": name[:1024],
+        "title": _text(said, "alertrule"),
+        "type": _text(said, "alertrule"),
+        "severity": word("azure-monitor", said.get("severity")),
+        "seen_at": seen(said, ("resolveddatetime", "fireddatetime"), received),
+        "first_seen_at": first_seen(said, "fireddatetime"),
+        "active": condition == "Fired",
+        "record": dict(record),
+    }
+    items = [item for key in _TARGETS for item in _ids(said.get(key))]
+    found = {item.lower(): _resource(item) for item in items if not _is_workspace(item)}
+    if not found:
+        raise Malformed("the alert names no Azure resource: neither `alertTargetIDs` nor `configurationItems` does")
+    return [finding(**told, resource=resource) for resource in found.values()]
+
+
+_TARGETS: Final = ("alerttargetids", "configurationitems")
+
+
+def _ids(items: object) -> list[str]:
+    """Configuration items may be names of hosts: those name nothing."""
+    return [item for item in (items if isinstance(items, list) else []) if isinstance(item, str) and ArmId.parse(item)]
+
+
+def _is_workspace(item: str) -> bool:
+    return "/providers/microsoft.operationalinsights/" in item.lower()
 
 
 def standing(record: Mapping[str, Any]) -> Standing:
@@ -112,22 +181,13 @@ def _resource(text: str) -> dict[str, str]:
 
 
 def _severity(alert: Mapping[str, Any]) -> Severity:
-    severity = _text(alert, "severity", "reportedseverity") or ""
-    if severity.lower() not in _SEVERITIES:
-        raise Malformed(f"`severity` is none of Defender's: {severity[:80]!r}")
-    return _SEVERITIES[severity.lower()]
+    return word("defender", _text(alert, "severity", "reportedseverity"), "severity")
 
 
 def _time(alert: Mapping[str, Any], received: datetime) -> datetime:
     """The end of what was seen, or when it was reported. Azure writes seven digits of a second."""
-    time = _text(alert, "endtimeutc", "timegeneratedutc", "timegenerated", "reportedtimeutc", "starttimeutc")
-    if time is None:
-        return received
-    try:
-        moment = datetime.fromisoformat(time)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise Malformed(f"that is not a time: {time[:80]!r}") from error
+    times = ("endtimeutc", "timegeneratedutc", "timegenerated", "reportedtimeutc", "starttimeutc")
+    return seen(alert, times, received)
 
 
 def _objects(alert: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from quarantine_azure import role
 from quarantine_azure.arm_id import segment
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.container_block_public import ContainerBlockPublic
-from quarantine_azure.findings import defender_alert
+from quarantine_azure.findings import assessment, common_alert, defender_alert
 from quarantine_azure.nsg_close_rule import NsgCloseRule
 from quarantine_azure.permissions import allowed
 from quarantine_azure.polls import POLLS
@@ -124,7 +124,11 @@ class Azure(Provider):
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (VmCapture,)
     polls: ClassVar[tuple[Poll, ...]] = POLLS
-    parsers: ClassVar[Mapping[str, Parser]] = {"azure:defender-alert": defender_alert}
+    parsers: ClassVar[Mapping[str, Parser]] = {
+        "azure:defender-alert": defender_alert,
+        "azure:defender-assessment": assessment,
+        "azure:common-alert": common_alert,
+    }
     rereads: ClassVar[Mapping[str, Reread]] = REREADS
 
     def __init__(self, settings: AzureSettings) -> None:

@@ -25,6 +25,7 @@ from quarantine.action import (
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
 from quarantine_kubernetes import image_gate, node_pool, objects, pod_group, rbac
+from quarantine_kubernetes.alerts import alertmanager, audit, kubescape
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
 from quarantine_kubernetes.cronjob_suspend import CronjobSuspend
@@ -122,7 +123,12 @@ class Kubernetes(Provider):
         WorkloadScaleToZero,
     )
     captures: ClassVar[tuple[type[Capture[Any]], ...]] = (PodCapture, PodLogsCapture)
-    parsers: ClassVar[Mapping[str, Parser]] = {"kubernetes:falco": falco}
+    parsers: ClassVar[Mapping[str, Parser]] = {
+        "kubernetes:falco": falco,
+        "kubernetes:alertmanager": alertmanager,
+        "kubernetes:audit": audit,
+        "kubernetes:kubescape": kubescape,
+    }
     polls: ClassVar[tuple[Poll, ...]] = (*POLLS, *FEEDS)
     rereads: ClassVar[Mapping[str, Reread]] = {**REREADS, **FEED_REREADS}
     relations: ClassVar[Mapping[str, Relation]] = RELATIONS

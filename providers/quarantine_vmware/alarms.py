@@ -9,10 +9,11 @@ from typing import Any, Final
 from quarantine.action import Poll
 from quarantine.errors import Gone
 from quarantine.model import Finding, Resource
+from quarantine.scale import word
 from quarantine_vmware import machine
 from quarantine_vmware.calls import Vcenter
 from quarantine_vmware.cloud import READ, VmwareCloud
-from quarantine_vmware.findings import SEVERITIES, TRIGGERED, finding_id
+from quarantine_vmware.findings import TRIGGERED, finding_id
 
 
 def alarms(cloud: VmwareCloud, scope: str, now: datetime, cursor: str | None) -> tuple[list[Finding], str | None]:  # noqa: ARG001
@@ -59,7 +60,7 @@ def _finding(cloud: VmwareCloud, state: Any) -> Finding:
         id=finding_id(alarm, moid),
         title=f"{name}: {found['name']} is {status}"[:4096],
         type=name[:1024],
-        severity=SEVERITIES[status],
+        severity=word("vmware", status),
         resource=Resource(
             kind="vmware:vm",
             id=moid,

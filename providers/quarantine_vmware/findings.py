@@ -16,21 +16,16 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from quarantine.errors import Malformed
-from quarantine.model import Finding, Severity
+from quarantine.model import Finding
+from quarantine.record import finding, seen, text
+from quarantine.scale import word
 
-SEVERITIES: Final = {
-    "red": Severity.HIGH,
-    "yellow": Severity.MEDIUM,
-    "green": Severity.INFORMATIONAL,
-    "gray": Severity.INFORMATIONAL,
-}
-"""A vCenter has no more to say about how bad it is (ManagedEntityStatus: red is "definitely a problem")."""
 TRIGGERED: Final = ("red", "yellow")
 
 _NAME: Final = re.compile(r"[^/\s\x00-\x1f]{1,253}")
@@ -50,25 +45,19 @@ def alarm(record: Mapping[str, JsonValue], source: str, received: datetime) -> l
     if not _MACHINE.fullmatch(target[1]):
         return []
     name, status = _needed(record, "alarm_name"), _needed(record, "new_status").lower()
-    if status not in SEVERITIES:
-        raise Malformed(f"`new_status` is none of red, yellow, green and gray: {status!r:.80}")
     resource = {"kind": "vmware:vm", "id": target[1], "scope": _scope(record)}
-    finding = {
+    told = {
         "source": source,
-        "id": finding_id(_text(record, "alarm_id") or name, target[1]),
-        "title": (_text(record, "summary") or name)[:4096],
-        "type": name[:1024],
-        "severity": SEVERITIES[status],
+        "id": finding_id(text(record, "alarm_id") or name, target[1]),
+        "title": text(record, "summary") or name,
+        "type": name,
+        "severity": word("vmware", status, "new_status"),
         "resource": resource,
-        "seen_at": _time(record, received),
+        "seen_at": seen(record, ("time",), received),
         "active": status in TRIGGERED,
         "record": record,
     }
-    try:
-        return [Finding.model_validate(finding)]
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise Malformed(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    return [finding(**told)]
 
 
 def finding_id(alarm_of: str, machine: str) -> str:
@@ -77,7 +66,7 @@ def finding_id(alarm_of: str, machine: str) -> str:
 
 
 def _scope(record: Mapping[str, JsonValue]) -> str:
-    vcenter, place = _needed(record, "vcenter"), _text(record, "datacenter")
+    vcenter, place = _needed(record, "vcenter"), text(record, "datacenter")
     if not _NAME.fullmatch(vcenter):
         raise Malformed(f"`vcenter` is not a name of a vCenter: {vcenter!r:.80}")
     if place is not None and not _PLACE.fullmatch(place):
@@ -86,23 +75,7 @@ def _scope(record: Mapping[str, JsonValue]) -> str:
 
 
 def _needed(record: Mapping[str, JsonValue], key: str) -> str:
-    value = _text(record, key)
+    value = text(record, key)
     if value is None:
         raise Malformed(f"the alarm needs `{key}`, a text")
     return value
-
-
-def _text(record: Mapping[str, Any], key: str) -> str | None:
-    value = record.get(key)
-    return value if isinstance(value, str) and value else None
-
-
-def _time(record: Mapping[str, JsonValue], received: datetime) -> datetime:
-    time = _text(record, "time")
-    if time is None:
-        return received
-    try:
-        moment = datetime.fromisoformat(time)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise Malformed(f"`time` is not a time: {time!r:.80}") from error

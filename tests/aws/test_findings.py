@@ -726,8 +726,8 @@ def test_the_severity_of_guardduty(number: float, severity: Severity) -> None:
         ("Resource", {"S3BucketDetails": [{}]}, r"'resource.s3BucketDetails\[0\].name' is missing"),
         ("Resource", {"S3BucketDetails": [{"Name": "a b"}]}, "does not name a bucket"),
         ("Resource", {"EcsClusterDetails": {"TaskDetails": {"Arn": "x"}}}, "is not the ARN of an ECS task"),
-        ("Severity", "high", "'severity' is missing"),
-        ("Severity", True, "'severity' is missing"),
+        ("Severity", "high", "`severity` is missing"),
+        ("Severity", True, "`severity` is missing"),
         ("UpdatedAt", None, "'updatedAt' is missing"),
     ],
 )

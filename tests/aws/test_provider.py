@@ -117,7 +117,15 @@ def test_every_kind_that_something_is_done_to_is_told_from_others_of_its_name() 
 
 
 def test_the_names_of_all_it_can_be_asked_for() -> None:
-    assert set(Aws.parsers) == {"aws:asff", "aws:guardduty"}
+    assert set(Aws.parsers) == {
+        "aws:asff",
+        "aws:guardduty",
+        "aws:ocsf",
+        "aws:inspector",
+        "aws:macie",
+        "aws:access-analyzer",
+        "aws:config",
+    }
     assert {poll.name for poll in Aws.polls} == {
         "aws:public-buckets",
         "aws:security-hub",

@@ -140,7 +140,7 @@ def test_the_names_of_all_it_can_do() -> None:
         "azure:nsg-close-rule",
         "azure:vm-stop",
     }
-    assert set(Azure.parsers) == {"azure:defender-alert"}
+    assert set(Azure.parsers) == {"azure:defender-alert", "azure:defender-assessment", "azure:common-alert"}
 
 
 # --- credentials ---------------------------------------------------------------------------------------------------

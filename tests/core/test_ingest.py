@@ -43,7 +43,7 @@ class Door:
     def __init__(self, store: Slow) -> None:
         self.store = store
         registry = Registry([FakeProvider], {"fake": FakeProvider(FakeSettings(), FakeWorld())})
-        parser = next(iter(registry.parsers))
+        parser = next(iter(FakeProvider.parsers))
         sources = {"detector": Source(parser=parser, scheme=Scheme.BEARER, secret=Secret(reference="env:DOOR_TOKEN"))}
         intake = Intake(store, registry, Matcher(()), sources, now)
         self.commit = GroupCommit(store, lambda: None)

@@ -20,19 +20,19 @@ values = st.recursive(
 
 @given(record=st.dictionaries(st.text('abcxyz"\\', max_size=6), values, max_size=5))
 def test_every_plain_object_comes_back(record: dict[str, object]) -> None:
-    assert strict_json(json.dumps(record).encode()) == record
+    assert strict_json(json.dumps(record).encode()) == [record]
 
 
 @given(body=st.binary(max_size=100))
-def test_whatever_comes_it_is_an_object_or_malformed(body: bytes) -> None:
+def test_whatever_comes_it_is_objects_or_malformed(body: bytes) -> None:
     with contextlib.suppress(Malformed):
-        assert isinstance(strict_json(body), dict)
+        assert all(isinstance(record, dict) for record in strict_json(body))
 
 
 @given(text=st.text('{}[]":,\\u0d8nulNaIfity1e9-. ', max_size=60))
-def test_whatever_looks_like_json_is_an_object_or_malformed(text: str) -> None:
+def test_whatever_looks_like_json_is_objects_or_malformed(text: str) -> None:
     with contextlib.suppress(Malformed):
-        assert isinstance(strict_json(text.encode()), dict)
+        assert all(isinstance(record, dict) for record in strict_json(text.encode()))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,8 @@ def test_whatever_looks_like_json_is_an_object_or_malformed(text: str) -> None:
         (b"null", "one JSON object"),
         (b"[]", "one JSON object"),
         (b'"x"', "one JSON object"),
+        (b'[{"a": 1}, 2]', "one JSON object"),
+        (b'[[{"a": 1}]]', "one JSON object"),
         (b'{"a": 1', "line 1, column"),
         (b'{"a": 1} {}', "not JSON"),
         (b'{"a": 1, "a": 2}', "stands twice"),
@@ -49,7 +51,8 @@ def test_whatever_looks_like_json_is_an_object_or_malformed(text: str) -> None:
         (b'{"a": NaN}', "not a number"),
         (b'{"a": -Infinity}', "not a number"),
         (b'{"a": 1e400}', "too large"),
-        (b'{"a": 9007199254740993}', "beyond 2"),
+        (b'{"a": 18446744073709551616}', "beyond 2"),
+        (b'{"a": -18446744073709551616}', "beyond 2"),
         (b'{"a": ' + b"9" * 5000 + b"}", "beyond 2"),
         (b'{"a": "\\u0000"}', "NUL"),
         (b'{"a": ["\\ud800"]}', "surrogate"),
@@ -66,4 +69,20 @@ def test_what_two_parsers_could_read_differently_is_malformed(body: bytes, why: 
 
 
 def test_brackets_inside_of_text_do_not_count_as_depth() -> None:
-    assert strict_json(b'{"a": "' + b"[" * 1000 + b'\\""}') == {"a": "[" * 1000 + '"'}
+    assert strict_json(b'{"a": "' + b"[" * 1000 + b'\\""}') == [{"a": "[" * 1000 + '"'}]
+
+
+def test_an_integer_that_a_double_cannot_hold_is_kept_as_its_digits() -> None:
+    """Every alert of Falco has one: `evt.time`, in nanoseconds."""
+    body = b'{"evt.time": 1795515630123456789, "largest": 9007199254740992, "least": -9007199254740993}'
+    (record,) = strict_json(body)
+    assert record == {
+        "evt.time": "1795515630123456789",
+        "largest": 9007199254740992,
+        "least": "-9007199254740993",
+    }
+
+
+def test_a_list_of_objects_is_as_many_records() -> None:
+    """Azure Event Grid, "Event schema": events come as an array."""
+    assert strict_json(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from quarantine.errors import Malformed
 from quarantine.model import Severity
-from quarantine_docker.findings import PRIORITIES, falco
+from quarantine.scale import WORDS
+from quarantine_docker.findings import falco
 
 RECEIVED = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 UID = "3ad7b26ded6d" + "0" * 52
@@ -101,7 +102,7 @@ def test_falcosidekicks_test_alert_never_acts() -> None:
     assert finding.sample
 
 
-@pytest.mark.parametrize(("priority", "severity"), PRIORITIES.items())
+@pytest.mark.parametrize(("priority", "severity"), WORDS["falco"].items())
 def test_priorities_are_falcos_own(priority: str, severity: Severity) -> None:
     (finding,) = falco(alert(priority=priority.title()), "falco", RECEIVED)
     assert finding.severity is severity
