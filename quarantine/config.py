@@ -166,6 +166,8 @@ class Scheme(StrEnum):
 
     STANDARD_WEBHOOKS = "standard-webhooks"
     BEARER = "bearer"
+    GITHUB = "github"
+    """HMAC-SHA256 over the body alone, in `X-Hub-Signature-256`, as GitHub and many others sign."""
 
 
 class Source(Value):

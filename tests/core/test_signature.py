@@ -132,3 +132,41 @@ def test_an_empty_secret_never_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(parser="p", scheme=Scheme.BEARER, secret=Secret(reference="env:EMPTY"))
     with pytest.raises(Misconfigured, match="EMPTY is not set"):
         authentic(source, {"authorization": "Bearer "}, BODY, NOW, SKEW)
+
+
+# GitHub Docs, "Validating webhook deliveries", "Testing the webhook payload validation".
+HUB_SECRET, HUB_BODY = "It's a Secret to Everybody", b"Hello, World!"
+HUB_SIGNATURE = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Source:
+    monkeypatch.setenv("THE_SECRET", HUB_SECRET)
+    return Source(parser="plain", scheme=Scheme.GITHUB, secret=Secret(reference="env:THE_SECRET"))
+
+
+def test_the_vector_of_github_is_authentic_and_known_by_its_body(hub: Source) -> None:
+    first = {"x-hub-signature-256": HUB_SIGNATURE, "x-github-delivery": "a"}
+    again = {"x-hub-signature-256": HUB_SIGNATURE, "x-github-delivery": "b"}
+    known = authentic(hub, first, HUB_BODY, NOW, SKEW)
+    assert known == authentic(hub, again, HUB_BODY, NOW, SKEW)
+    assert known.startswith("sha256:")
+
+
+def test_githubs_previous_secret_still_counts(hub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_NEW_SECRET", "another")
+    rotated = hub.model_copy(update={"secret": Secret(reference="env:THE_NEW_SECRET"), "previous_secret": hub.secret})
+    assert authentic(rotated, {"x-hub-signature-256": HUB_SIGNATURE}, HUB_BODY, NOW, SKEW)
+
+
+@pytest.mark.parametrize(
+    "signature", ["", "sha256=", HUB_SIGNATURE[7:], HUB_SIGNATURE.upper(), HUB_SIGNATURE[:-1], "sha1=abc", "é" * 200]
+)
+def test_a_wrong_signature_of_github_is_refused(hub: Source, signature: str) -> None:
+    with pytest.raises(NotAuthentic, match="wrong signature"):
+        authentic(hub, {"x-hub-signature-256": signature}, HUB_BODY, NOW, SKEW)
+
+
+def test_another_body_than_github_signed_is_refused(hub: Source) -> None:
+    with pytest.raises(NotAuthentic, match="wrong signature"):
+        authentic(hub, {"x-hub-signature-256": HUB_SIGNATURE}, HUB_BODY + b" ", NOW, SKEW)
