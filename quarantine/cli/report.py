@@ -15,7 +15,7 @@ from quarantine.errors import Misconfigured, Misused
 @options.everywhere
 @click.pass_context
 def command(ctx: click.Context, case_id: str, file: Path | None) -> None:
-    """Write one case as a page of HTML, for somebody who does not know this program.
+    """Write one case as a page that explains itself, with its proof.
 
     What happened, what was changed from what to what, who decided, what stayed possible, the timeline, the evidence and
     the proof. Into FILE, else to stdout. The page loads nothing and runs nothing.
