@@ -64,6 +64,7 @@ _CODES: Final[dict[type[ProviderError], tuple[str, ...]]] = {
         "ResourceNotFound",
         "ResourceNotFoundException",
         "ServiceNotFoundException",
+        "TargetGroupNotFound",
         "TrailNotFoundException",
     ),
     Absent: (
@@ -86,7 +87,9 @@ _CODES: Final[dict[type[ProviderError], tuple[str, ...]]] = {
         "OperationAborted",
         "PreconditionFailed",
         "ResourceConflictException",
+        "ResourceContention",
         "ResourceInUseException",
+        "ScalingActivityInProgress",
     ),
     # Credentials that AWS does not take. The request was not carried out.
     Unreachable: (

@@ -138,8 +138,8 @@ _ALWAYS: Final = {
     "health-checks-fail": "A load balancer takes the instance out of its targets as unhealthy.",
 }
 _AUTO_SCALING: Final = (
-    "Auto Scaling group {group} may take the instance for unhealthy and terminate it, with its memory and its volumes:"
-    " set it to standby first, or suspend the group's process ReplaceUnhealthy."
+    "Auto Scaling group {group} may take the instance for unhealthy and terminate it, with its memory and its volumes,"
+    " unless it is in standby there: aws:ec2-leave-group comes first in isolate-instance."
 )
 _TRUNK: Final = "Branch interfaces of {trunks} have groups of their own, which stay: tasks and pods go on using them."
 _SECONDARY: Final = "Interfaces in secondary networks have no security groups and stay connected: {secondary}."

@@ -33,6 +33,8 @@ from quarantine_aws.detectors import PARSERS as DETECTORS
 from quarantine_aws.ebs_snapshot_unshare import EbsSnapshotUnshare
 from quarantine_aws.ec2_image_unshare import Ec2ImageUnshare
 from quarantine_aws.ec2_isolate_interfaces import Ec2IsolateInterfaces
+from quarantine_aws.ec2_leave_group import Ec2LeaveGroup
+from quarantine_aws.ec2_protect_evidence import Ec2ProtectEvidence
 from quarantine_aws.ec2_remove_quarantine_group import Ec2RemoveQuarantineGroup
 from quarantine_aws.ecs_stop_task import EcsStopTask
 from quarantine_aws.ecs_task_capture import EcsTaskCapture
@@ -98,6 +100,8 @@ class Aws(Provider):
     actions: ClassVar[tuple[type[Action[Any, Any]], ...]] = (
         S3BlockPublicAccess,
         EcsStopTask,
+        Ec2ProtectEvidence,
+        Ec2LeaveGroup,
         Ec2IsolateInterfaces,
         IamDenyRoleSession,
         IamRoleRevokeSessions,

@@ -81,25 +81,32 @@ def denied(vpc: Vpc, instance: str) -> bool:
     return [statement["Effect"] for statement in statements] == ["Deny"]
 
 
-def test_an_instance_is_isolated_after_approval_and_given_back_byte_for_byte(
+def test_an_instance_in_service_is_replaced_isolated_after_approval_and_given_back_byte_for_byte(
     vpc: Vpc, instance: str, on_aws: Start
 ) -> None:
-    before = vpc.image(instance, ROLE)
+    groups = vpc.serve(instance)
+    vpc.add_volume(instance)
+    before, service = vpc.image(instance, ROLE), vpc.service(instance, *groups)
     product = on_aws()
     assert product.send_with_token(guardduty(instance), "guardduty").status == 202
     case = product.wait(product.only_case().id, Status.AWAITING_APPROVAL)
     assert vpc.image(instance, ROLE) == before, "nothing is touched before a person has said yes"
     assert vpc.quarantine_groups() == []
     plan = product.say("case", "show", case.id)
+    assert "desired capacity of shop by one" in plan, "and what a release cannot give back"
     assert "tracked-connections" in plan or "350 s on Nitro v6" in plan, "what this does not cut is said beforehand"
 
     product.say("case", "approve", case.id, "--yes", "--no-wait")
     case = product.wait(case.id, Status.CONTAINED)
     assert isolated(vpc, instance) and denied(vpc, instance)
-    assert product.types(case.id).count("verified") == 2
+    assert product.types(case.id).count("verified") == 4
+    assert vpc.service(instance, *groups) == ["Standby", [], []]
+    assert sorted(vpc.members().values()) == ["InService", "Standby"], "its group replaces it and does not end it"
+    with pytest.raises(vpc.ec2.exceptions.ClientError, match="OperationNotPermitted"):
+        vpc.ec2.terminate_instances(InstanceIds=[instance])
 
     released(product, case)
-    assert vpc.image(instance, ROLE) == before
+    assert vpc.image(instance, ROLE) == before and vpc.service(instance, *groups) == service
     product.assert_whole()
 
 

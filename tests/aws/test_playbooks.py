@@ -185,6 +185,8 @@ def test_a_trail_is_started_for_being_stopped_and_for_nothing_else() -> None:
 def test_isolating_an_instance_also_cuts_off_its_role() -> None:
     playbook = next(playbook for playbook in playbooks() if playbook.name == "isolate-instance")
     assert [(step.action, step.relation) for step in playbook.steps] == [
+        ("aws:ec2-protect-evidence", None),
+        ("aws:ec2-leave-group", None),  # before its health checks fail
         ("aws:ec2-isolate-interfaces", None),
         ("aws:iam-deny-role-session", "role-sessions"),
     ]

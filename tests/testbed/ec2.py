@@ -18,6 +18,8 @@ class Vpc:
     def __init__(self, moto: Moto) -> None:
         self.ec2: Any = moto.client("ec2")
         self.iam: Any = moto.client("iam")
+        self.scaling: Any = moto.client("autoscaling")
+        self.balancing: Any = moto.client("elbv2")
         self.id = str(self.ec2.create_vpc(CidrBlock="10.9.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"])
         self.subnets = [self._subnet(f"10.9.{number}.0/24") for number in (1, 2)]
         self.web, self.db, self.admin = (self.group(name) for name in ("web", "db", "admin"))
@@ -56,6 +58,70 @@ class Vpc:
         self.iam.create_instance_profile(InstanceProfileName=name)
         self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         return str(made["Role"]["RoleId"])
+
+    def serve(self, instance: str, name: str = "shop") -> tuple[str, str]:
+        """Puts it into an Auto Scaling group behind a target group, and into a target group that nobody but us tells of
+        it, under a port of its own; both target groups."""
+        behind, by_hand = (self.target_group(f"{name}-{which}") for which in ("behind", "by-hand"))
+        self.scaling.create_launch_configuration(
+            LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="t3.small"
+        )
+        self.scaling.create_auto_scaling_group(
+            AutoScalingGroupName=name,
+            LaunchConfigurationName=name,
+            MinSize=0,
+            MaxSize=1000,
+            DesiredCapacity=0,
+            VPCZoneIdentifier=self.subnets[0],
+            TargetGroupARNs=[behind],
+        )
+        self.scaling.attach_instances(AutoScalingGroupName=name, InstanceIds=[instance])
+        self.balancing.register_targets(TargetGroupArn=by_hand, Targets=[{"Id": instance, "Port": 8443}])
+        return behind, by_hand
+
+    def target_group(self, name: str) -> str:
+        made = self.balancing.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=self.id)
+        return str(made["TargetGroups"][0]["TargetGroupArn"])
+
+    def targets(self, group: str) -> list[tuple[str, int]]:
+        found = self.balancing.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return sorted((each["Target"]["Id"], each["Target"]["Port"]) for each in found)
+
+    def service(self, instance: str, *groups: str, name: str = "shop") -> list[Any]:
+        """What its Auto Scaling group says of it, and the ports under which it is in each of the target groups."""
+        ports = [[port for target, port in self.targets(group) if target == instance] for group in groups]
+        return [self.members(name).get(instance), *ports]
+
+    def members(self, group: str = "shop") -> dict[str, str]:
+        """Instance -> what the Auto Scaling group says of it."""
+        (found,) = self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+        return {each["InstanceId"]: each["LifecycleState"] for each in found["Instances"]}
+
+    def protection(self, instance: str) -> list[Any]:
+        """What a termination would do, and whether it is possible."""
+        names = ("disableApiTermination", "instanceInitiatedShutdownBehavior")
+        said = [self.ec2.describe_instance_attribute(InstanceId=instance, Attribute=name) for name in names]
+        volumes = [
+            [mapping["DeviceName"], mapping["Ebs"]["VolumeId"], mapping["Ebs"]["DeleteOnTermination"]]
+            for mapping in self._described(instance)["BlockDeviceMappings"]
+        ]
+        return [said[0]["DisableApiTermination"], said[1]["InstanceInitiatedShutdownBehavior"], sorted(volumes)]
+
+    def add_volume(self, instance: str, device: str = "/dev/sdf") -> str:
+        """A second one, that goes with its instance."""
+        zone = self._described(instance)["Placement"]["AvailabilityZone"]
+        volume = str(self.ec2.create_volume(AvailabilityZone=zone, Size=8)["VolumeId"])
+        self.ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device=device)
+        self.set_deleted_with_it(instance, device, deleted=True)
+        return volume
+
+    def set_deleted_with_it(self, instance: str, device: str, *, deleted: bool) -> None:
+        mapping = {"DeviceName": device, "Ebs": {"DeleteOnTermination": deleted}}
+        self.ec2.modify_instance_attribute(InstanceId=instance, BlockDeviceMappings=[mapping])
+
+    def _described(self, instance: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+        return found
 
     def attach(self, instance: str, index: int = 2) -> str:
         """A further interface, in `web`."""
@@ -107,7 +173,8 @@ class Vpc:
             [interface["NetworkInterfaceId"], sorted(group["GroupId"] for group in interface["Groups"])]
             for interface in self._attached(instance)
         ]
-        return json.dumps([attached, self.policies(role) if role else None], sort_keys=True).encode()
+        said = [attached, self.policies(role) if role else None, self.protection(instance)]
+        return json.dumps(said, sort_keys=True).encode()
 
     def _attached(self, instance: str) -> list[dict[str, Any]]:
         filters = [{"Name": "attachment.instance-id", "Values": [instance]}]

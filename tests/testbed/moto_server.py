@@ -17,12 +17,20 @@ Measured on moto 5.2.5. The product never sees this file: it is a program of its
     an image that is not there breaks the server    InvalidAMIID.NotFound (DescribeImageAttribute)
     a rule whose source is a group or a prefix      it keeps it (PrefixListId, UserIdGroupPair: Description)
       list loses its description
+    what a shutdown does cannot be changed, and     one attribute is, and nothing else is (ModifyInstanceAttribute)
+      the instance loses its groups instead
+    a target that is none cannot be deregistered    "the action completes successfully" (Elastic Load Balancing API
+                                                      Reference, DeregisterTargets)
+    standby changes nothing in target groups        the group takes it out of those that are attached to it, and puts
+                                                      it back (Amazon EC2 Auto Scaling User Guide, "Temporarily remove
+                                                      instances from your Auto Scaling group")
 """
 
 import inspect
 import json
 from typing import Any
 
+from moto.autoscaling.models import AutoScalingBackend
 from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import (
@@ -35,6 +43,8 @@ from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface, NetworkInterfaceBackend
 from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.responses.instances import InstanceResponse
+from moto.elbv2.models import ELBv2Backend
 from moto.guardduty import responses as guardduty
 from moto.guardduty import urls as guardduty_urls
 from moto.guardduty.models import guardduty_backends
@@ -71,6 +81,48 @@ def _delete_unless_used(backend: Any, name: str | None = None, group_id: str | N
     if users:
         raise DependencyViolationError(f"resource {group_id} has a dependent object")
     _delete(backend, name, group_id)
+
+
+_modify_by_value = InstanceResponse._dot_value_instance_attribute_handler
+
+
+def _modify_by_value_what_a_shutdown_does(response: Any) -> bool:
+    value = response._get_param("InstanceInitiatedShutdownBehavior.Value")
+    if value is None:
+        return bool(_modify_by_value(response))
+    response.error_on_dryrun()
+    name = "instance_initiated_shutdown_behavior"
+    response.ec2_backend.modify_instance_attribute(response._get_param("InstanceId"), name, value)
+    return True
+
+
+_deregister = ELBv2Backend.deregister_targets
+
+
+def _deregister_those_that_are(backend: Any, target_group_arn: str, instances: list[Any]) -> None:
+    group = backend.target_groups.get(target_group_arn)
+    there = [one for one in instances if group is None or one["Id"] in group.targets]
+    if there or group is None:
+        _deregister(backend, target_group_arn, there)
+
+
+_enter_standby = AutoScalingBackend.enter_standby_instances
+_exit_standby = AutoScalingBackend.exit_standby_instances
+
+
+def _enter_standby_out_of_targets(backend: Any, group_name: str, instance_ids: list[str], decrement: bool) -> Any:
+    done = _enter_standby(backend, group_name, instance_ids, decrement)
+    for arn in backend.autoscaling_groups[group_name].target_group_arns:
+        backend.elbv2_backend.deregister_targets(arn, [{"Id": name} for name in instance_ids])
+    return done
+
+
+def _exit_standby_into_targets(backend: Any, group_name: str, instance_ids: list[str]) -> Any:
+    done = _exit_standby(backend, group_name, instance_ids)
+    for arn in backend.autoscaling_groups[group_name].target_group_arns:
+        port = backend.elbv2_backend.target_groups[arn].port
+        backend.elbv2_backend.register_targets(arn, [{"Id": name, "Port": port} for name in instance_ids])
+    return done
 
 
 _every_finding = SecurityHubBackend.get_findings
@@ -142,6 +194,10 @@ def correct() -> None:
         (NetworkInterface, "group_set", property(_own_groups)),
         (NetworkInterfaceBackend, "modify_network_interface_attribute", _modify_with_checks),
         (SecurityGroupBackend, "delete_security_group", _delete_unless_used),
+        (InstanceResponse, "_dot_value_instance_attribute_handler", _modify_by_value_what_a_shutdown_does),
+        (ELBv2Backend, "deregister_targets", _deregister_those_that_are),
+        (AutoScalingBackend, "enter_standby_instances", _enter_standby_out_of_targets),
+        (AutoScalingBackend, "exit_standby_instances", _exit_standby_into_targets),
         (SecurityHubBackend, "get_findings", _filtered_findings),
         (ElasticBlockStore, "describe_snapshots", _snapshots_by_who_may_restore),
         (AmiBackend, "describe_image_attribute", _attribute_of_an_image_that_is_there),
