@@ -184,7 +184,9 @@ class Kubernetes(Provider):
 
     def permissions_document(self, needs: Needs) -> str:
         """Roles and bindings."""
-        return rbac.document(needs, pinned=any(cluster.uid for cluster in self._clusters.values()))
+        clusters = self._clusters.values() or (Cluster(),)
+        agents = dict.fromkeys(namespace for cluster in clusters for namespace in cluster.agents)
+        return rbac.document(needs, pinned=any(cluster.uid for cluster in clusters), agents=agents)
 
     def doctor(self) -> Iterable[Check]:
         names: dict[str, str] = {}

@@ -53,8 +53,14 @@ Rule = tuple[str, str, tuple[str, ...]]
 """Verb, resource with its group, and names of objects if it is for these alone."""
 
 
-def document(needs: Needs, pinned: bool) -> str:
-    """`pinned`: the configuration says the uid of a cluster, which is read from its kube-system namespace."""
+_AGENTS: Final[Rule] = ("list", "pods", ())
+
+
+def document(needs: Needs, pinned: bool, agents: Iterable[str] = ()) -> str:
+    """`pinned`: the configuration says the uid of a cluster, which is read from its kube-system namespace.
+
+    `agents`: the namespaces where the network plug-in's agents are looked for, wherever the pods are that are contained.
+    """
     rules: dict[Rule, tuple[str, ...]] = {}
     for permission, of in needs.permissions.items():
         verb, _, resource = permission.partition(" ")
@@ -66,7 +72,8 @@ def document(needs: Needs, pinned: bool) -> str:
     if pinned and ("get", "namespaces", ()) not in rules:
         rules["get", "namespaces", ("kube-system",)] = ("the pins of clusters",)
     subject = _subject(needs.principal or USUAL)
-    return _HEAD + "".join(_part(part, chosen, subject, needs.namespaces) for part, chosen in _parts(rules))
+    where = (needs.namespaces, tuple(agents))
+    return _HEAD + "".join(_part(part, chosen, subject, *where) for part, chosen in _parts(rules))
 
 
 def _parts(rules: Mapping[Rule, tuple[str, ...]]) -> Iterator[tuple[str, dict[Rule, tuple[str, ...]]]]:
@@ -75,7 +82,11 @@ def _parts(rules: Mapping[Rule, tuple[str, ...]]) -> Iterator[tuple[str, dict[Ru
 
 
 def _part(
-    part: str, rules: Mapping[Rule, tuple[str, ...]], subject: Mapping[str, str], namespaces: Iterable[str]
+    part: str,
+    rules: Mapping[Rule, tuple[str, ...]],
+    subject: Mapping[str, str],
+    namespaces: Iterable[str],
+    agents: Iterable[str],
 ) -> str:
     home = {rule: of for rule, of in rules.items() if _resource(rule) in AT_HOME and rule[0] not in READS}
     others = {rule: of for rule, of in rules.items() if rule not in home}
@@ -88,6 +99,8 @@ def _part(
     narrow = {rule: of for rule, of in others.items() if rule not in wide or rule[0] == "bind"}
     places = {_name(namespace, "--namespace"): dict(narrow) for namespace in namespaces}
     places[HOME] = {**places.get(HOME, {}), **home}
+    for namespace in agents if namespaces and _AGENTS in rules else ():
+        places.setdefault(_name(namespace, "agents"), {_AGENTS: ("the agents of the network plug-in",)})
     documents = _role("Cluster", part, {}, wide, subject) if wide else ""
     for namespace, granted in places.items():
         documents += _role("", part, {"namespace": namespace}, granted, subject) if granted else ""

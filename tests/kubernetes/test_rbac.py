@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quarantine.action import Needs
+from quarantine.action import Needs, reached
 from quarantine.errors import Unsupported
 from quarantine.model import Resource
 from quarantine.testing.contract import Setting
 from quarantine_kubernetes.blocked_image import BlockedImage
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.image_block import ImageBlock
+from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.rbac import CLUSTER_WIDE, document
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.images import Images
@@ -25,12 +26,19 @@ ISOLATE = ("permissions", "--provider", "kubernetes", "--playbook", "isolate-pod
 
 
 def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
-    tmp_path: Path, namespace: Namespace, control_plane: ControlPlane
+    tmp_path: Path,
+    namespace: Namespace,
+    control_plane: ControlPlane,
+    cloud_of: Callable[[str], KubernetesCloud],
 ) -> None:
-    done = ask(tmp_path, *ISOLATE, "--namespace", namespace.name, "--principal", f"user:{SERVICE}")
+    config = yaml.safe_dump({"providers": {"kubernetes": {"clusters": {CLUSTER: {"agents": ["kube-system"]}}}}})
+    words = (*ISOLATE, "--namespace", namespace.name, "--principal", f"user:{SERVICE}")
+    done = ask(tmp_path, *words, config=config)
     assert done.returncode == 0, done.stderr
     objects = list(yaml.safe_load_all(done.stdout))
-    assert [thing["kind"] for thing in objects] == ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"] * 2
+    agents = ["Role", "RoleBinding"]
+    for_each_part = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]
+    assert [thing["kind"] for thing in objects] == [*for_each_part, *agents, *for_each_part]
     ours = control_plane.as_user(SERVICE)
 
     def may(method: str, path: str, body: object = None) -> bool:
@@ -52,6 +60,14 @@ def test_what_is_written_for_a_namespace_is_granted_there_and_nowhere_else(
         assert not may("GET", "/api/v1/namespaces/default/pods")
         assert not may("GET", f"/api/v1/namespaces/{namespace.name}/secrets")
         assert not may("DELETE", namespace.pod_path("web-1"))
+        assert not may("GET", "/api/v1/namespaces/kube-system/pods/calico-node"), "its agents are listed, and no more"
+
+        setting = Setting(PodIsolate(), cloud_of(SERVICE), pod)
+        before = setting.observe()
+        setting.apply(setting.target(before))
+        assert reached(setting.observe(), setting.target(before))
+        setting.apply(before)
+        assert namespace.labels("web-1") == {"app": "web", "a": "b"}
 
 
 def test_what_is_written_for_images_is_enough_for_a_whole_life_of_a_block(
