@@ -59,7 +59,7 @@ _AGENTS: Final[Rule] = ("list", "pods", ())
 def document(needs: Needs, pinned: bool, agents: Iterable[str] = ()) -> str:
     """`pinned`: the configuration says the uid of a cluster, which is read from its kube-system namespace.
 
-    `agents`: the namespaces where the network plug-in's agents are looked for, wherever the pods are that are contained.
+    `agents`: the namespaces where the network plug-in's agents are looked for, wherever the contained pods are.
     """
     rules: dict[Rule, tuple[str, ...]] = {}
     for permission, of in needs.permissions.items():
