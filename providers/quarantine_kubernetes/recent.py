@@ -2,9 +2,13 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+MOST: Final = 64
+"""With so many answers, old ones are let go of."""
+FORGOTTEN: Final = 60.0
+"""Seconds after which no answer is used any more."""
 
 
 class Recent:
@@ -20,6 +24,10 @@ class Recent:
         if self._clock() - at < seconds:
             return answer  # type: ignore[return-value]
         fresh = ask()
+        if len(self._kept) >= MOST:
+            # Made anew rather than changed: another thread may be reading it.
+            young = self._clock() - FORGOTTEN
+            self._kept = {known: kept for known, kept in list(self._kept.items()) if kept[0] >= young}
         self._kept[key] = self._clock(), fresh
         return fresh
 

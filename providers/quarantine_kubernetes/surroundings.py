@@ -25,6 +25,9 @@ from quarantine_kubernetes.policy_kind import ISOLATED, PolicyKind, Target
 SECONDS: Final = 60.0
 """How long Calico's tiers are believed to be as they were."""
 
+SECONDS_LISTED: Final = 1.0
+"""How old a list of policies may be to plan with, beside what the API server's cache lags behind."""
+
 _BY_ITSELF: Final = frozenset({Means.CILIUM, Means.CALICO})
 """Whatever other policies say does not matter to them."""
 
@@ -106,7 +109,12 @@ class Look:
 
     @cached_property
     def _listed(self) -> list[Mapping[str, Any]]:
-        return pod_policy.listed(self.cloud, self.resource.area, self.isolated)
+        cloud, area = self.cloud, self.resource.area
+        if self.isolated or not cloud.glancing:
+            return pod_policy.listed(cloud, area, self.isolated)
+        # In a storm, a namespace has a policy of ours for each pod that is cut off: not all of them for each of them.
+        key = ("policies", area)
+        return cloud.recent.get(key, SECONDS_LISTED, lambda: pod_policy.listed(cloud, area, latest=False))
 
     def _listed_own(self) -> Mapping[str, Any] | None:
         return next((policy for policy in self._listed if self._has_our_name(policy)), None)

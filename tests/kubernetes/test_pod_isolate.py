@@ -296,6 +296,19 @@ def test_after_the_preflight_it_takes_four_calls(
     assert len(witness.recorded()) == len(calls), "and each of them is one request"
 
 
+def test_plans_of_one_moment_share_a_list_of_policies(
+    namespace: Namespace, control_plane: ControlPlane, proxy: Callable[..., FaultProxy]
+) -> None:
+    witness = proxy(control_plane.url, control_plane.ca_file)
+    cloud = KubernetesCloud("testbed", from_kubeconfig(control_plane.kubeconfig(ADMIN, witness.url)))
+    pods = [namespace.pod(name, LABELS) for name in ("web-1", "web-2")]
+    planned = [PodIsolate().observe(cloud.glance(), pod) for pod in pods]
+    assert len(witness.recorded("list networkpolicies")) == 1
+    assert witness.recorded("get networkpolicies") == [], "the list tells of our own too"
+    assert [PodIsolate().observe(cloud, pod) for pod in pods] == planned
+    assert len(witness.recorded("list networkpolicies")) == 3, "to act, or to look what was done, is not to plan"
+
+
 def test_only_a_pod_in_quarantine_waits_for_the_latest_list(
     namespace: Namespace, control_plane: ControlPlane, proxy: Callable[..., FaultProxy]
 ) -> None:
