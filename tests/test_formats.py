@@ -3,7 +3,11 @@
 The samples are made by hand from the documented schemas that the parsers name; accounts and names are made up.
 """
 
+import contextlib
+import copy
+import itertools
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -412,6 +416,22 @@ STRANGE: list[dict[str, Any]] = [
     {"findings": [1]},
     {"specversion": "1.0", "type": 1, "source": 1},
 ]
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    1e300,
+    "",
+    "x" * 2000,
+    "<NA>",
+    "../..",
+    "0001-01-01T00:00:00+14:00",
+    [],
+    [[]],
+    {},
+    [{}],
+    {"a": 1},
+]
 LINKS = ["javascript:alert(1)", "https://a b", "https://u:p@x", "http://", "x" * 3000, "https://[x", 7]
 
 
@@ -511,3 +531,28 @@ def test_the_document_names_every_format_and_its_sample_is_read() -> None:
     sample = document.partition("```json")[2].partition("```")[0]
     (found,) = read("plain", json.loads(sample))
     assert (found.id, str(found.resource)) == ("wiz-4711", "kubernetes:pod/web-1 in prod/shop")
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def damaged(record: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    changed = copy.deepcopy(record)
+    inside = changed
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = odd
+    return changed
+
+
+@pytest.mark.parametrize(("parser", "record", "expected"), SAMPLES)
+def test_whatever_stands_in_a_place_there_are_findings_or_it_is_malformed(
+    parser: str, record: Any, expected: list[Expected]
+) -> None:
+    for path, odd in itertools.product(places(record), ODD):
+        with contextlib.suppress(Malformed):
+            read(parser, damaged(record, path, odd))

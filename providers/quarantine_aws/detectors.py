@@ -102,7 +102,7 @@ def _of(place: Mapping[str, Any], account: str, region: str, at: int) -> Resourc
     return named.any_of(
         needed(place, "type", where),
         needed(place, "id", where),
-        f"{account}/{place.get('region') or region}",
+        f"{account}/{text({'region': place.get('region') or region}, 'region', REGION, where)}",
         f"{where}.id",
     )
 

@@ -29,6 +29,8 @@ MOST_AT_ONCE = 256
 """Deliveries in one commit."""
 NOT_ACCEPTED = "not accepted: unknown source, wrong signature or old timestamp; the server's log says which"
 RETRY_AFTER = {"Retry-After": "5"}
+JSON = ("application/json", "application/cloudevents+json")
+"""The second is CloudEvents' structured mode (CloudEvents 1.0.2, HTTP protocol binding, 3.2)."""
 
 
 class TooLarge(QuarantineError):
@@ -148,8 +150,8 @@ class Ingest:
         delivery = authentic(source, request.headers, body, received, self._server.clock_skew)
         if request.headers.get("content-encoding", "identity") != "identity":
             return _no(415, "send it uncompressed")
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _no(415, "send application/json")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in JSON:
+            return _no(415, f"send {' or '.join(JSON)}")
         findings = self._intake.parse(name, body, received)
         if await self._full():
             return _no(503, "too many findings are waiting: send it again later", RETRY_AFTER)

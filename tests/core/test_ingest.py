@@ -50,8 +50,8 @@ class Door:
         self.commit.start()
         self.application = Ingest(store, intake, sources, Server(), self.commit, now).application()
 
-    async def post(self, record: object) -> tuple[int, dict[str, str], Any]:
-        headers = [(b"content-type", b"application/json"), (b"authorization", b"Bearer a-token")]
+    async def post(self, record: object, content_type: str = "application/json") -> tuple[int, dict[str, str], Any]:
+        headers = [(b"content-type", content_type.encode()), (b"authorization", b"Bearer a-token")]
         scope = {
             "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/findings/detector",
             "query_string": b"", "headers": headers, "scheme": "http", "server": ("127.0.0.1", 1),
@@ -111,5 +111,17 @@ def test_what_cannot_be_stored_is_not_accepted(door: Door) -> None:
         assert (status, headers.get("retry-after")) == (503, "5")
         door.store.problem = None
         assert (await door.post(FINDING))[2]["status"] == "accepted", "the sender sends it again, and it is new"
+
+    asyncio.run(scenario())
+
+
+def test_cloud_events_have_a_content_type_of_their_own(door: Door) -> None:
+    event = {"specversion": "1.0", "id": "1", "type": "finding", "source": "/detector", "data": FINDING}
+
+    async def scenario() -> None:
+        door.store.go_on.set()
+        assert (await door.post(event, "application/cloudevents+json; charset=utf-8"))[0] == 202
+        assert (await door.post(event, "text/plain"))[0] == 415
+        assert (await door.post([FINDING, {**FINDING, "id": "finding-2"}]))[2]["findings"] == 2
 
     asyncio.run(scenario())
