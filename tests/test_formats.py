@@ -5,6 +5,7 @@ The samples are made by hand from the documented schemas that the parsers name; 
 
 import contextlib
 import copy
+import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from quarantine.cli.explanation import Explanation, show
+from quarantine.cli.screen import Screen
 from quarantine.errors import Malformed
 from quarantine.intake import strict_json
 from quarantine.match import Matcher
@@ -556,3 +559,11 @@ def test_whatever_stands_in_a_place_there_are_findings_or_it_is_malformed(
     for path, odd in itertools.product(places(record), ODD):
         with contextlib.suppress(Malformed):
             read(parser, damaged(record, path, odd))
+
+
+def test_explain_shows_since_when_and_where() -> None:
+    (finding,) = read("plain", {**PLAIN, "link": "https://example.org/issues/1"})
+    shown = io.StringIO()
+    show(Screen(shown), Explanation(finding, ignored="enough"))
+    assert "seen 2026-11-25 11:00:00 UTC, first 2026-11-25 10:00:00 UTC" in shown.getvalue()
+    assert "https://example.org/issues/1" in shown.getvalue()

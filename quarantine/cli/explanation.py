@@ -111,7 +111,10 @@ def show(screen: Screen, found: Explanation) -> None:
     )
     screen.prose(safe(finding.title), "         ")
     screen.prose(safe(finding.resource), "         ")
-    screen.line("         ", safe(f"seen {moment(finding.seen_at)}", "dim"))
+    since = f", first {moment(finding.first_seen_at)}" if finding.first_seen_at else ""
+    screen.line("         ", safe(f"seen {moment(finding.seen_at)}{since}", "dim"))
+    if finding.link:
+        screen.line("         ", safe(finding.link, "dim"))
     _show_trials(screen, found)
     if found.plan is not None:
         screen.blank()
