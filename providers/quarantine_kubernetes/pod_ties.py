@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from quarantine.model import Resource
-from quarantine_kubernetes import objects
+from quarantine_kubernetes import keeper, objects
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.dossier import Dossier
-from quarantine_kubernetes.objects import CRON_JOB, JOB, KINDS, NODE, SERVICE, WORKLOADS, Kind
+from quarantine_kubernetes.objects import KINDS, NODE, SERVICE, Kind
 from quarantine_kubernetes.pod import owner_of
 from quarantine_kubernetes.relations import controller_of
 
 _EVENTS: Final = Kind("events")
 _POLICIES: Final = Kind("networkpolicies", "networking.k8s.io")
 PERMISSIONS: Final = (
-    *(kind.permission("get") for kind in (*WORKLOADS.values(), KINDS[JOB], KINDS[CRON_JOB])),
+    *keeper.PERMISSIONS,
     _EVENTS.permission("list"),
     _POLICIES.permission("list"),
     KINDS[SERVICE].permission("list"),

@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from quarantine.errors import Gone
 from quarantine.model import Resource
-from quarantine_kubernetes import agent, discovery, pod_policy
+from quarantine_kubernetes import agent, discovery, keeper, pod_policy
 from quarantine_kubernetes.agent import agents_on, takes
 from quarantine_kubernetes.calico_policy import TIERS, tier_missing
 from quarantine_kubernetes.cilium_policy import ENDPOINT, ENDPOINTS, label_in_force
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.cluster_policy import CLUSTER_POLICY, in_the_way
 from quarantine_kubernetes.discovery import served
-from quarantine_kubernetes.gitops import keeper_of
 from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, means_of, origin_of, standing
 from quarantine_kubernetes.means import KINDS, Around, Means, choose, kinds_of
 from quarantine_kubernetes.network_policy import Direction, Opening, isolation
@@ -34,7 +33,7 @@ _BY_ITSELF: Final = frozenset({Means.CILIUM, Means.CALICO})
 
 def permissions(means: tuple[Means, ...]) -> tuple[str, ...]:
     """What looking takes, for policies of ours and for all around them."""
-    needed = [*discovery.PERMISSIONS, *agent.PERMISSIONS]
+    needed = [*discovery.PERMISSIONS, *agent.PERMISSIONS, *keeper.PERMISSIONS]
     needed += [permission for kind in kinds_of(means) for permission in kind.permissions(*pod_policy.VERBS)]
     if Means.CILIUM in means:
         needed.append(f"get {ENDPOINTS}")
@@ -82,7 +81,7 @@ class Look:
             static=is_static(self.pod),
             owner=owner_of(self.pod),
             owners=tuple(metadata.get("ownerReferences") or ()),
-            kept_by=keeper_of(self.pod),
+            kept_by=keeper.keeper_above(self.cloud, self.resource, self.pod),
             node=self.pod["spec"].get("nodeName") or "",
             plug_in=next((agent.plug_in for agent in agents), ""),
             origins={kind.name: origin_of(policy) for kind, policy in found},

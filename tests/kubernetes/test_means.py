@@ -21,6 +21,7 @@ from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.policy_kind import ISOLATED
 from tests.kubernetes.conftest import Namespace
 from tests.kubernetes.rbac import granted_everywhere
+from tests.kubernetes.test_pod_isolate import ask_above
 from tests.testbed import crds
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.kubeapi import Object
@@ -144,6 +145,7 @@ class _Contract(ReversibleContract):
 
     def whole_life(self, setting: Setting) -> None:
         """With a policy to put right in it."""
+        ask_above(setting)
         before = setting.observe()
         assert isinstance(before, PodIsolation)
         target = setting.target(before)

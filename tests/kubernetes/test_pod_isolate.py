@@ -7,16 +7,20 @@ from quarantine.action import GONE, Call, Refusal, State, reached, three_way
 from quarantine.errors import Conflict, Denied
 from quarantine.model import Resource
 from quarantine.testing.contract import CountingGate, ReversibleContract, Setting, Stopped, Stranger
+from quarantine_kubernetes import keeper
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.isolation import PodIsolation, Policy
+from quarantine_kubernetes.keeper import OWNERS, keeper_above
 from quarantine_kubernetes.means import Means
 from quarantine_kubernetes.network_policy import Direction, Isolation, isolation
+from quarantine_kubernetes.objects import WORKLOADS
 from quarantine_kubernetes.pod import owner_of
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.policy_kind import ISOLATED
 from quarantine_kubernetes.session import from_kubeconfig
 from tests.kubernetes.conftest import Namespace
 from tests.kubernetes.rbac import granted_everywhere
+from tests.kubernetes.workloads import SELECTOR, TEMPLATE, make, running
 from tests.testbed.controlplane import ADMIN, SERVICE, ControlPlane
 from tests.testbed.poll import until
 from tests.testbed.proxy import FaultProxy
@@ -93,10 +97,21 @@ def release(setting: Setting, before: PodIsolation) -> PodIsolation:
 
 def whole_life(setting: Setting, meddler: "Meddler") -> None:
     """With a policy to put right in it."""
+    ask_above(setting)
     before = contain(setting)
     meddler.open_up(before)
     contain_again(setting, before)
     release(setting, before)
+
+
+def ask_above(setting: Setting) -> None:
+    """For each kind of owner that a pod may have, who keeps it."""
+    cloud = setting.cloud.through(CountingGate(None), setting.mark, setting.used.append)
+    assert isinstance(cloud, KubernetesCloud)
+    for kind, word in zip(OWNERS, (*WORKLOADS, "job", "cronjob"), strict=True):
+        version = f"{kind.group}/v1" if kind.group else "v1"
+        owner = {"apiVersion": version, "kind": word, "name": "no-such", "uid": word, "controller": True}
+        assert keeper_above(cloud, setting.resource, {"metadata": {"ownerReferences": [owner]}}) == ""
 
 
 def contain_again(setting: Setting, before: PodIsolation) -> None:
@@ -479,7 +494,9 @@ def test_its_replica_set_lets_go_of_it_and_starts_another(
 # --- least privilege -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", [each for each in PLAIN.permissions() if not each.endswith("/apis")])
+@pytest.mark.parametrize(
+    "missing", [each for each in PLAIN.permissions() if not each.endswith("/apis") and each not in keeper.PERMISSIONS]
+)
 def test_without_one_of_its_permissions_it_is_denied(
     missing: str, namespace: Namespace, cloud_of: Callable[[str], KubernetesCloud]
 ) -> None:
@@ -489,6 +506,44 @@ def test_without_one_of_its_permissions_it_is_denied(
     granted = granted_everywhere(namespace.api, SERVICE, [each for each in PLAIN.permissions() if each != missing])
     with granted, pytest.raises(Denied, match=rf"\"quarantine\" cannot {verb} .*kubectl auth can-i {verb} {kind}"):
         whole_life(setting, Meddler(namespace))
+
+
+def of_a_deployment(namespace: Namespace, **metadata: Any) -> Resource:
+    """A pod that the real controllers have made, with a mark on its Deployment."""
+    make(namespace, "deployments", "web", {"replicas": 1, "selector": SELECTOR, "template": TEMPLATE}, **metadata)
+    (pod,) = running(namespace, 1)
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}, "Flux Kustomization shop"),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/x"}}, "Argo CD application shop"),
+        ({"annotations": {"meta.helm.sh/release-name": "shop"}}, "Helm release shop"),
+        ({}, ""),
+    ],
+)
+def test_who_keeps_the_deployment_of_a_pod_is_named_in_the_plan(
+    metadata: dict[str, Any], expected: str, namespace: Namespace, isolate: Callable[[Resource], Setting]
+) -> None:
+    setting = isolate(of_a_deployment(namespace, **metadata))
+    before = contain(setting)
+    assert before.kept_by == expected
+    texts = {caveat.id: caveat.text for caveat in setting.action.caveats(before)}
+    assert texts.get("gitops", "").startswith(f"{expected} keeps what owns the pod") is bool(expected)
+
+
+def test_owners_that_may_not_be_read_hold_no_isolation_up(
+    namespace: Namespace, control_plane: ControlPlane, cloud_of: Callable[[str], KubernetesCloud]
+) -> None:
+    pod = of_a_deployment(namespace, labels={"kustomize.toolkit.fluxcd.io/name": "shop"})
+    rest = [each for each in PLAIN.permissions() if each not in keeper.PERMISSIONS]
+    with granted_everywhere(control_plane, SERVICE, rest):
+        setting = Setting(PLAIN, cloud_of(SERVICE), pod)
+        before = contain(setting)
+    assert before.kept_by == keeper.UNREAD
+    assert "Perhaps somebody, whose marks we may not read, keeps" in str(setting.action.caveats(before))
 
 
 def test_the_objects_it_makes_say_whose_they_are(namespace: Namespace, isolate: Callable[[Resource], Setting]) -> None:
