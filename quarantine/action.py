@@ -192,15 +192,13 @@ class Cloud(ABC):
         if not self.reads(call):
             raise PermissionError(f"{call} changes something: use cloud.change")
         self._seen(Call(permission=permission, call=call))
-        if self._answers is None:
-            return self.invoke(call, arguments)
-        asked = (call, repr(sorted(arguments.items())))
-        if asked not in self._answers:
-            answer = self.invoke(call, arguments)
-            if isinstance(answer, Iterator):
-                return answer  # it comes in parts, and is gone when it was read
-            self._answers[asked] = answer
-        return self._answers[asked]
+        answers, asked = self._answers, (call, "" if self._answers is None else repr(sorted(arguments.items())))
+        if answers is not None and asked in answers:
+            return answers[asked]
+        answer = self.invoke(call, arguments)
+        if answers is not None and not isinstance(answer, Iterator):  # that comes in parts, and is gone when it was read
+            answers[asked] = answer
+        return answer
 
     def change(self, permission: str, call: str, **arguments: Any) -> Receipt:
         """One try at changing something, through the gate. Its receipt is durable when this returns."""

@@ -17,8 +17,9 @@ READS = {"read", "read_or_absent", "pages", "identity"}
 PLAYS_THE_CUSTOMER = {"demo_cloud.py", "demo_story.py"}
 """The demo's customer and sender: they stand outside of the product, and drive it."""
 
-TELLS_PEOPLE = "quarantine/notify.py"
-"""It posts notices to configured addresses, with HTTP and nothing more: it knows no cloud and no credentials of one."""
+WRITES_LETTERS = {"quarantine/notify.py", "quarantine/herald.py"}
+"""They post notices, and states of the record, to configured addresses, with HTTP and nothing more: they know no cloud
+and no credentials of one."""
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -39,7 +40,7 @@ def test_an_sdk_is_imported_only_where_a_connection_is_made(path: Path) -> None:
     if path.name in PLAYS_THE_CUSTOMER:
         return
     sdks = imported(ast.parse(path.read_text())) & SDKS
-    if path.relative_to(ROOT).as_posix() == TELLS_PEOPLE:
+    if path.relative_to(ROOT).as_posix() in WRITES_LETTERS:
         sdks -= {"http"}
     allowed = path.parts[-3] == "providers" and path.name in CONNECTS
     assert not sdks or allowed, f"{sdks}: only {sorted(CONNECTS)} of a provider may"

@@ -67,9 +67,9 @@ PARSERS: Final[Mapping[str, Parser]] = {
 
 
 def _ocsf_resource(place: Mapping[str, Any], record: Mapping[str, Any], where: str) -> Resource:
-    cloud = part(record, "cloud")
-    account = text(part(cloud, "account"), "uid", ACCOUNT, "cloud.account")
-    region = text({"region": place.get("region") or cloud.get("region")}, "region", REGION, where)
+    platform = part(record, "cloud")
+    account = text(part(platform, "account"), "uid", ACCOUNT, "cloud.account")
+    region = text({"region": place.get("region") or platform.get("region")}, "region", REGION, where)
     return named.any_of(
         needed(place, "type", where), needed(place, "uid", where), f"{account}/{region}", f"{where}.uid"
     )
