@@ -196,7 +196,7 @@ class Cloud(ABC):
         if answers is not None and asked in answers:
             return answers[asked]
         answer = self.invoke(call, arguments)
-        if answers is not None and not isinstance(answer, Iterator):  # that comes in parts, and is gone when it was read
+        if answers is not None and not isinstance(answer, Iterator):  # it is gone once it was read
             answers[asked] = answer
         return answer
 
