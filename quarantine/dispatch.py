@@ -191,7 +191,7 @@ class Dispatcher:
         try:
             lease = self._store.claim_hinted(self._name, self._settings.lease, case_id)
             if lease is not None:
-                self._engine.carry(lease)
+                self._engine.carry(lease, self._stopping.is_set)
         except Unavailable as error:
             log.warning("turn_ended", extra={"case": case_id, "why": str(error)})
         except Exception:

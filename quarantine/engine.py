@@ -123,13 +123,14 @@ class Engine:
         lease = self._store.claim(self._name, self._settings.worker.lease, case_id)
         return None if lease is None else self._carried(lease, lambda: False)
 
-    def carry(self, lease: Lease) -> Case:
+    def carry(self, lease: Lease, ends: Callable[[], bool] = lambda: False) -> Case:
         """Carry the case of a lease on as far as it goes now, and give the lease back.
 
-        When it has changed what it would change, it gives way to those that were not looked at yet; it is due then.
+        When it has changed what it would change, it gives way to those that were not looked at yet; it is due then. Not
+        if the worker `ends`: who goes leaves nothing half done.
         Raises Unavailable when the database does not answer: the turn is over then. See `give_back`.
         """
-        return self._carried(lease, self._store.waits_for_its_first_turn)
+        return self._carried(lease, lambda: not ends() and self._store.waits_for_its_first_turn())
 
     def _carried(self, lease: Lease, others_wait: Callable[[], bool]) -> Case:
         try:

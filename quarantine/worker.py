@@ -123,7 +123,7 @@ class Worker:
                 lease = self._store.claim(self._name, self._lease)
                 if lease is not None:
                     self._due.ring()  # there may be more of it
-                    self._engine.carry(lease)
+                    self._engine.carry(lease, self._stopping.is_set)
                     continue
             except Unavailable as error:
                 log.warning("turn_ended", extra={"case": lease.case if lease else None, "why": str(error)})

@@ -248,9 +248,9 @@ class ReversibleContract(_ActionContract):
         self, setting: Setting, stranger: Stranger
     ) -> None:
         """The engine may then act on what it saw a moment ago. The others are read again before each change."""
-        before = setting.observe()
-        stranger()
         if setting.action.conditional:
+            before = setting.observe()
+            stranger()
             cloud = setting.cloud.through(CountingGate(), setting.mark)
             with pytest.raises(Conflict):
                 setting.action.apply(cloud, setting.resource, before, setting.target(before))

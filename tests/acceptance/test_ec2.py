@@ -271,6 +271,7 @@ def test_an_instance_that_is_terminated_leaves_a_case_until_its_role_is_given_ba
     """Copies of its credentials stay denied, and somebody is told, until a person releases that too."""
     product = on_aws(watch={"every": "1s"})
     case = contained(product, instance)
+    vpc.ec2.modify_instance_attribute(InstanceId=instance, DisableApiTermination={"Value": False})
     vpc.ec2.terminate_instances(InstanceIds=[instance])
     stopped = product.wait(case.id, Status.NEEDS_HUMAN, seconds=60)
     assert stopped.reason is Reason.DRIFTED and "is not there any more" in stopped.sentence

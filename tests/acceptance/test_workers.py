@@ -160,6 +160,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_turns_and_begins_no_new_one(
     held = aws.proxy.hold_answer("PutPublicAccessBlock")
     report(product, buckets)
     held.wait_reached()
+    until(lambda: len(product.cases()) == len(buckets), seconds=30)
     worker.tell(signal.SIGTERM)
     until(lambda: '"event": "stopping"' in worker.log.read_text())
     held.let_go()

@@ -39,7 +39,7 @@ def test_from_a_pod_to_what_made_it(plural: str, namespace: Namespace, cloud: Ku
     spec: dict[str, Any] = {"selector": SELECTOR, "template": TEMPLATE}
     made = make(namespace, plural, "web", {**spec, **({"serviceName": "web"} if word == "statefulset" else {})})
     pods = f"/api/v1/namespaces/{namespace.name}/pods"
-    if plural == "replicasets":  # its controller would delete one that is too many
+    if plural != "daemonsets":  # their controllers delete one that is too many, or let go of one of another name
         (pod,) = until(lambda: namespace.api.items(pods))
     else:
         owner = {"apiVersion": "apps/v1", "kind": made.get("kind"), "name": "web", "controller": True}
