@@ -122,6 +122,10 @@ class Dispatcher:
         self._thread.start()
         self._open.wait(PATIENCE_AT_START)
 
+    def end(self) -> None:
+        """Take no new turn from now on. Those under way go on until `stop` has waited for them."""
+        self._stopping.set()
+
     def stop(self, patience: float = 20) -> None:
         """Take no new turn, finish those under way, then end. `patience`: seconds; the rest goes on elsewhere."""
         self._patience = patience

@@ -78,6 +78,10 @@ class Worker:
         for thread in self._threads:
             thread.start()
 
+    def end(self) -> None:
+        """Take no new turn from now on. Those under way go on until `stop` has waited for them."""
+        self._stopping.set()
+
     def stop(self, patience: float = 20) -> None:
         """Finish the turns under way, then end. `patience`: seconds; what takes longer goes on after the next start."""
         self._stopping.set()

@@ -64,6 +64,7 @@ def _work(app: "App") -> None:
         },
     )
     stopped.wait()
+    app.worker.end()
     log.info("stopping")
     scheduler.stop()
     app.worker.stop()
