@@ -31,6 +31,7 @@ from quarantine_kubernetes.session import Session
 from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.rbac import granted_everywhere
 from tests.kubernetes.report_samples import AUDIT, EXPOSED, KUBESCAPE, POLICY_REPORT
+from tests.kubernetes.workloads import SELECTOR, TEMPLATE, kind_of, make
 from tests.testbed import crds
 from tests.testbed.controlplane import ADMIN, SERVICE, ControlPlane
 from tests.testbed.kubeapi import Object
@@ -56,11 +57,20 @@ def _served(control_plane: ControlPlane) -> Iterator[None]:
 def write(namespace: Namespace, sample: Object, name: str, **changes: Any) -> str:
     """As its author would, about something of that name. Returns its path."""
     group, kind = sample["apiVersion"], sample["kind"].lower()
-    owner = {**sample["metadata"].get("ownerReferences", [{}])[0], "name": name, "uid": f"of-{name}"}
-    metadata = {"name": name, **({"ownerReferences": [owner]} if "kind" in owner else {})}
+    metadata: dict[str, Any] = {"name": name}
+    if owners := sample["metadata"].get("ownerReferences"):
+        metadata["ownerReferences"] = [{**owners[0], "name": name, "uid": _owner(namespace, name)}]
     path = f"/apis/{group}/namespaces/{namespace.name}/{kind}s"
     namespace.api.create(path, {**sample, "metadata": metadata, **changes})
     return f"{path}/{name}"
+
+
+def _owner(namespace: Namespace, name: str) -> str:
+    """The uid of a ReplicaSet of that name, which exists: the cluster deletes a report of an owner that does not."""
+    path = kind_of("replicasets").path.format(namespace=namespace.name, name=name)
+    if not namespace.api.exists(path):
+        make(namespace, "replicasets", name, {"replicas": 0, "selector": SELECTOR, "template": TEMPLATE})
+    return str(namespace.api.get(path)["metadata"]["uid"])
 
 
 def subjects(findings: list[Finding]) -> list[str]:
