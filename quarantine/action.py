@@ -142,11 +142,7 @@ class Cloud(ABC):
 
     def through(self, gate: Gate, mark: Mark, seen: Callable[[Call], None] | None = None) -> Self:
         """The same connection for one step: its changes pass `gate` and carry `mark`."""
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._gate, other._mark = gate, mark
-        other._seen = seen or self._seen
-        return other
+        return self._with(_gate=gate, _mark=mark, _seen=seen or self._seen)
 
     @property
     def installation(self) -> str:
@@ -155,23 +151,19 @@ class Cloud(ABC):
 
     def belonging_to(self, installation: str) -> Self:
         """The same connection, which knows our marks and still only reads."""
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._installation = installation
-        return other
+        return self._with(_installation=installation)
 
     def knowing(self, before: Mapping[str, Mapping[str, JsonValue]]) -> Self:
         """The same connection for a capture that comes after a change: evidence is also how it was."""
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other.before = before
-        return other
+        return self._with(before=before)
 
     def glance(self) -> Self:
         """The same connection for one look, which takes a moment: it asks nothing twice, and changes nothing."""
+        return self._with(_answers={})
+
+    def _with(self, **parts: Any) -> Self:
         other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._answers = {}
+        other.__dict__.update(self.__dict__ | parts)
         return other
 
     @property
