@@ -156,10 +156,8 @@ class Convergence:
         Where it may act on what the plan has seen, that yes and its intent are one commit. Raises Spent.
         """
         action = self._registry.build(step.action, step.settings)
-        now = self._just_seen(turn, step, action) if isinstance(action, Action) and step.needed else None
-        if isinstance(action, Action) and now is not None:
-            target = action.contained(now)
-            hold = Hold(step.resource.identity, step.action)
+        if isinstance(action, Action) and step.needed and (now := self._just_seen(turn, step, action)) is not None:
+            target, hold = action.contained(now), Hold(step.resource.identity, step.action)
             try:
                 turn.add(allowed, _intent(turn, step, now, target), also=replace(also, hold=hold))
             except Held:
