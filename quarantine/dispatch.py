@@ -129,7 +129,7 @@ class Dispatcher:
     def stop(self, patience: float = 20) -> None:
         """Take no new turn, finish those under way, then end. `patience`: seconds; the rest goes on elsewhere."""
         self._patience = patience
-        self._stopping.set()
+        self.end()
         with suppress(RuntimeError):  # its loop has ended by itself
             self._interrupt()
         self._thread.join(patience + 5)

@@ -84,7 +84,7 @@ class Worker:
 
     def stop(self, patience: float = 20) -> None:
         """Finish the turns under way, then end. `patience`: seconds; what takes longer goes on after the next start."""
-        self._stopping.set()
+        self.end()
         for bell in (self._delivered, self._due):
             bell.ring_for_all()
         deadline = time.monotonic() + patience
