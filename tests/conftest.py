@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -20,7 +19,7 @@ from tests.testbed.aws import Moto
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dockerd import Dockerd
 from tests.testbed.enforcer import Enforcer
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.network import PodNetwork
 from tests.testbed.node import Node
 from tests.testbed.oracle import Oracle
@@ -31,29 +30,19 @@ from tests.testbed.space import Space
 Tell = Callable[[str], None]
 _TOLD = pytest.StashKey[list[str]]()
 
-Server = TypeVar("Server", ControlPlane, Dockerd, Moto, Oracle, PodNetwork, Postgres)
-
-
-def _running(stack: ExitStack, server: Server) -> Server:
-    try:
-        stack.enter_context(server)
-    except Missing as missing:
-        need(str(missing))
-    return server
-
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     """One for all tests: give each test a namespace of its own."""
-    with ExitStack() as stack:
-        yield _running(stack, ControlPlane())
+    with started(ControlPlane()) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def pod_network() -> Iterator[PodNetwork]:
     """Wires for pods, which a `node` uses. Takes milliseconds: no other module has to live with its packet filter."""
-    with ExitStack() as stack:
-        yield _running(stack, PodNetwork())
+    with started(PodNetwork()) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -86,29 +75,29 @@ def enforcer(_enforcer: Enforcer) -> Iterator[Enforcer]:
 @pytest.fixture(scope="module")
 def oracle() -> Iterator[Oracle]:
     """Says what network policies let through, by another implementation than ours."""
-    with ExitStack() as stack:
-        yield _running(stack, Oracle())
+    with started(Oracle()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def dockerd() -> Iterator[Dockerd]:
     """One for all tests: give containers and networks `unique` names."""
-    with ExitStack() as stack:
-        yield _running(stack, Dockerd())
+    with started(Dockerd()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One for all tests: take a `fresh_database` for each."""
-    with ExitStack() as stack:
-        yield _running(stack, Postgres())
+    with started(Postgres()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Moto]:
     """One for all tests: `reset` it in the fixture that hands it on."""
-    with ExitStack() as stack:
-        yield _running(stack, Moto())
+    with started(Moto()) as running:
+        yield running
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ COMMAND = [sys.executable, "-m", "quarantine.cli", "demo"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    need(None if find_spec("moto") else "AWS: moto is not installed, get it with: pip install 'moto[server]'")
+    if find_spec("moto") is None:
+        need("AWS: moto is not installed, get it with: pip install 'moto[server]'")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     return {**os.environ, "TMPDIR": str(temporary)}

@@ -4,7 +4,6 @@ The vCenter counts what it is asked to change: after a kill -9 nothing is asked 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from quarantine.case import Outcome, Reason, Status
 from tests.acceptance.conftest import Install
 from tests.acceptance.product import Product
 from tests.testbed.call import Call
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.poll import until
 from tests.testbed.proxy import FaultProxy
 from tests.testbed.vcsim import EVERY, NONE, PASSWORD, USER, Flags, Machine, Vcsim
@@ -24,13 +23,8 @@ MIXED: Flags = (True, False, True)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Vcsim]:
-    with ExitStack() as stack:
-        started = Vcsim()
-        try:
-            stack.enter_context(started)
-        except Missing as missing:
-            need(str(missing))
-        yield started
+    with started(Vcsim()) as running:
+        yield running
 
 
 @pytest.fixture

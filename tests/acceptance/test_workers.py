@@ -7,7 +7,6 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.acceptance.conftest import CLOSED, Aws, Install
 from tests.acceptance.product import Product, asff
 from tests.testbed.aws import ACCOUNT, REGION, aws_environment
 from tests.testbed.call import Call
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.poll import until
 from tests.testbed.postgres import Postgres
 
@@ -32,12 +31,7 @@ Start = Callable[..., Product]
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Postgres]:
     """A PostgreSQL that keeps what it has committed, since it is crashed here."""
-    with ExitStack() as stack:
-        postgres = Postgres(durable=True)
-        try:
-            stack.enter_context(postgres)
-        except Missing as missing:
-            need(str(missing))
+    with started(Postgres(durable=True)) as postgres:
         yield postgres
 
 

@@ -27,8 +27,7 @@ def checker() -> Path:
     try:
         return CHECKER.build()
     except Missing as missing:
-        need(str(missing))
-        raise
+        need(missing)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from quarantine_kubernetes.provider import WHO_AM_I, Cluster, KubernetesSettings
 from quarantine_kubernetes.session import in_cluster
 from tests.kubernetes.conftest import Namespace
 from tests.testbed.controlplane import ADMIN, ControlPlane
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.process import free_port
 
 HERE, THERE, DOWN = "here", "there", "down"
@@ -33,11 +32,8 @@ HERE, THERE, DOWN = "here", "there", "down"
 
 @pytest.fixture(scope="module")
 def other() -> Iterator[ControlPlane]:
-    with ExitStack() as stack:
-        try:
-            yield stack.enter_context(ControlPlane())
-        except Missing as missing:
-            need(str(missing))
+    with started(ControlPlane()) as running:
+        yield running
 
 
 @pytest.fixture

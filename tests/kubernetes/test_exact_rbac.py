@@ -4,7 +4,7 @@ The API server's audit log is the judge: nothing was refused, and nothing was gr
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isclass
@@ -37,7 +37,7 @@ from tests.kubernetes.test_workload_scale_to_zero import converged
 from tests.kubernetes.workloads import SELECTOR, TEMPLATE, make
 from tests.testbed import crds
 from tests.testbed.controlplane import EXACT, ControlPlane
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.poll import until
 
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
@@ -46,12 +46,7 @@ NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 @pytest.fixture
 def control_plane() -> Iterator[ControlPlane]:
     """One of its own: other tests need these definitions, and one that comes back at once is not read reliably."""
-    with ExitStack() as stack:
-        running = ControlPlane()
-        try:
-            stack.enter_context(running)
-        except Missing as missing:
-            need(str(missing))
+    with started(ControlPlane()) as running:
         yield running
 
 

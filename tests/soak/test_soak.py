@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tests.acceptance.conftest import Aws
 from tests.acceptance.product import Product
 from tests.conftest import Tell
 from tests.soak.fleet import Fleet, running
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.postgres import Postgres
 
 
@@ -86,13 +85,8 @@ def test_postgresql_crashes_ten_times_during_300_cases(
 @pytest.fixture
 def durable() -> Iterator[Postgres]:
     """One of its own, which keeps what it was given when it crashes."""
-    with ExitStack() as stack:
-        server = Postgres(durable=True)
-        try:
-            stack.enter_context(server)
-        except Missing as missing:
-            need(str(missing))
-        yield server
+    with started(Postgres(durable=True)) as postgres:
+        yield postgres
 
 
 def end(fleet: Fleet, tell: Tell, what: str) -> None:

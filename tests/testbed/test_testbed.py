@@ -5,7 +5,8 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from tests.testbed.call import Fate
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.gobinary import GoBinary
 from tests.testbed.kubeapi import JSON_PATCH, ApiError, KubeApi
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import Missing, need, started
 from tests.testbed.operation import operation
 from tests.testbed.poll import until
 from tests.testbed.postgres import Postgres
@@ -172,17 +173,14 @@ def test_databases_are_real_and_apart(postgres: Postgres) -> None:
 
 
 def test_after_a_crash_what_was_committed_is_there() -> None:
-    try:
-        with Postgres(durable=True) as server:
-            address = server.fresh_database().replace("+psycopg", "")
-            with psycopg.connect(address) as connection:
-                connection.execute("CREATE TABLE kept (id int)")
-            server.crash()
-            server.start()
-            with psycopg.connect(address) as connection:
-                assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
-    except Missing as missing:
-        need(str(missing))
+    with started(Postgres(durable=True)) as server:
+        address = server.fresh_database().replace("+psycopg", "")
+        with psycopg.connect(address) as connection:
+            connection.execute("CREATE TABLE kept (id int)")
+        server.crash()
+        server.start()
+        with psycopg.connect(address) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
 # AWS and the proxy
@@ -352,10 +350,20 @@ def test_without_go_the_reason_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_what_is_lacking_skips_and_under_strict_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    need(None)
     monkeypatch.delenv("STRICT", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no Go"):
         need("no Go")
     monkeypatch.setenv("STRICT", "1")
     with pytest.raises(pytest.fail.Exception, match="no Go"):
         need("no Go")
+
+
+def test_a_server_that_cannot_start_skips_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def server() -> Iterator[None]:
+        raise Missing("no Go")
+        yield
+
+    monkeypatch.delenv("STRICT", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no Go"), started(server()):
+        raise AssertionError("it runs")

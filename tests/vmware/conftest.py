@@ -10,7 +10,7 @@ from quarantine.model import Resource
 from quarantine_vmware import Vmware
 from quarantine_vmware.cloud import VmwareCloud
 from quarantine_vmware.provider import VmwareSettings
-from tests.testbed.missing import Missing, need
+from tests.testbed.missing import started
 from tests.testbed.vcsim import PASSWORD, USER, Machine, Vcsim
 
 VCENTER = "berlin"
@@ -20,13 +20,8 @@ Made = Callable[..., Vmware]
 @pytest.fixture(scope="session")
 def server() -> Iterator[Vcsim]:
     """One for all tests: make a machine of its own for each."""
-    with ExitStack() as stack:
-        started = Vcsim()
-        try:
-            stack.enter_context(started)
-        except Missing as missing:
-            need(str(missing))
-        yield started
+    with started(Vcsim()) as running:
+        yield running
 
 
 @pytest.fixture
