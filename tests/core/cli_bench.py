@@ -86,13 +86,14 @@ class CommandLine:
         return [recorded.event.type for recorded in self.store.history(case_id)]
 
 
-def plug_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installs a distribution that offers the fake platform: metadata only, as pip would write it."""
-    metadata = folder / "fake_platform-1.0.dist-info"
+def plug_in(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installs a distribution that offers its fake platform: metadata only, as pip would write it."""
+    metadata = line.folder / "fake_platform-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-platform\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[quarantine.providers]\nfake = tests.core.cli_bench:Plugged\n")
-    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.syspath_prepend(str(line.folder))
+    monkeypatch.setattr(Plugged, "world_of_the_test", line.world, raising=False)
 
 
 def visible(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What every test of the core may ask for: a clock that stands, a fake platform, and a store on either database."""
+"""What tests of the core may ask for: a clock that stands, a fake platform, a store on either database, a keyboard."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from quarantine.cli import approving, options
 from quarantine.registry import Registry
 from quarantine.store.sql import Store
 from quarantine.testing.fake.provider import FakeProvider, FakeSettings
 from quarantine.testing.fake.world import FakeWorld
 from tests.core.builders import Clock
+from tests.core.cli_bench import CommandLine, plug_in
 
 if TYPE_CHECKING:
     from tests.testbed.postgres import Postgres
@@ -65,3 +67,13 @@ def open_store(database: str) -> Iterator[Open]:
 @pytest.fixture
 def store(open_store: Open, clock: Clock) -> Store:
     return open_store(clock=clock)
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """An installation in the folder of the test. What is set for another one does not count."""
+    for name in ("QUARANTINE_CONFIG", options.TOKEN, approving.TOKEN):
+        monkeypatch.delenv(name, raising=False)
+    made = CommandLine(tmp_path)
+    plug_in(made, monkeypatch)
+    return made

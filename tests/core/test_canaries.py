@@ -12,18 +12,9 @@ from pathlib import Path
 import pytest
 
 from quarantine.cli.options import TOKEN, local_person
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 
 GLASS = "QUARANTINE_BREAK_GLASS"
-
-
-@pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    (tmp_path / "installation").mkdir()
-    made = CommandLine(tmp_path / "installation")
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    return made
 
 
 def written(folder: Path) -> dict[str, bytes]:

@@ -10,18 +10,14 @@ from quarantine import app
 from quarantine.audit import Finding
 from quarantine.cli.exit_code import ExitCode
 from quarantine.note import Key
-from quarantine.testing.fake.world import EVERYONE
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 
 
 @pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    monkeypatch.delenv("QUARANTINE_CONFIG", raising=False)
-    made = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    made.world.add("web-1", labels={"app": "shop"}, ports={"22": EVERYONE})
-    return made
+def line(line: CommandLine) -> CommandLine:
+    """With a machine on its platform."""
+    line.machine()
+    return line
 
 
 @pytest.fixture

@@ -15,18 +15,9 @@ from quarantine.case import Status
 from quarantine.cli.exit_code import ExitCode
 from quarantine.model import Standing
 from quarantine.testing.fake.world import Fault
-from tests.core.cli_bench import CommandLine, Plugged, plug_in, visible
+from tests.core.cli_bench import CommandLine, visible
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe\u202c \u200b\x9b31m [bold red]x[/] \r\n--fake"
-
-
-@pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    monkeypatch.delenv("QUARANTINE_CONFIG", raising=False)
-    made = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    return made
 
 
 # -- run -------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import os
 import pty
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,20 +17,10 @@ from quarantine.desk import Desk
 from quarantine.intake import Intake
 from quarantine.model import Finding, Severity, now
 from quarantine.testing.fake.world import EVERYONE
-from tests.core.cli_bench import CommandLine, Plugged, plug_in, visible
+from tests.core.cli_bench import CommandLine, visible
 from tests.core.test_cli_cases import HOSTILE
 
 US = options.local_person()
-
-
-@pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    monkeypatch.delenv("QUARANTINE_CONFIG", raising=False)
-    monkeypatch.delenv("QUARANTINE_BREAK_GLASS", raising=False)
-    made = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    return made
 
 
 def reported(line: CommandLine, playbook: str = "answer-shells", name: str = "web-1") -> str:

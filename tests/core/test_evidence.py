@@ -12,7 +12,7 @@ from quarantine.case import Captured
 from quarantine.config import Evidence as Limits
 from quarantine.errors import NotFound, QuarantineError
 from quarantine.evidence import EvidenceStore
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 
 
 def artifact(content: bytes, name: str = "log") -> Artifact:
@@ -67,10 +67,7 @@ def test_a_file_that_was_changed_is_not_read(small: EvidenceStore) -> None:
         small.read(kept.sha256)
 
 
-def test_the_record_says_who_took_it_where_when_and_with_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plug_in(tmp_path, monkeypatch)
-    line = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", line.world, raising=False)
+def test_the_record_says_who_took_it_where_when_and_with_what(line: CommandLine) -> None:
     case = line.case("close")
     (event,) = [item.event for item in line.store.history(case) if isinstance(item.event, Captured)]
     taken = event.custody

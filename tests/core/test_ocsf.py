@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from quarantine.model import Severity
 from quarantine.ocsf import VERSION, activities
 from quarantine.plan import Nature
 from tests.core.builders import finding, opened, plan, recorded, resource, step
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 from tests.core.test_report import contained
 
 
@@ -99,10 +100,7 @@ def test_the_schema_finds_what_is_wrong() -> None:
     assert list(schema().iter_errors({name: value for name, value in event.items() if name != "command_uid"}))
 
 
-def test_the_record_is_exported(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    plug_in(tmp_path, monkeypatch)
-    line = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", line.world, raising=False)
+def test_the_record_is_exported(line: CommandLine, tmp_path: Path) -> None:
     case = line.case("close")
     line("case", "release", case)
     done = line("audit", "export", str(tmp_path / "events.jsonl"), "--as", "ocsf")

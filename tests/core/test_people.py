@@ -19,10 +19,10 @@ from quarantine.errors import Forbidden, Misused, NotFound
 from quarantine.model import Finding, Resource
 from quarantine.people import WORDS, Grant, Role, Token, Word, is_whole, new_secret, same_person, token_of
 from quarantine.testing.fake.provider import FakeProvider
-from quarantine.testing.fake.world import EVERYONE, KIND
+from quarantine.testing.fake.world import KIND
 from quarantine.testing.installation import START, settings
 from tests.core.bench import Bench
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 
 DAY = timedelta(days=1)
 LOCAL = "local:root"
@@ -362,14 +362,10 @@ def test_break_glass_goes_by_the_person_and_needs_somebody_who_may_act(tmp_path:
 
 
 @pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    monkeypatch.delenv("QUARANTINE_CONFIG", raising=False)
-    monkeypatch.delenv(options.TOKEN, raising=False)
-    made = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    made.world.add("web-1", labels={"app": "shop"}, ports={"22": EVERYONE})
-    return made
+def line(line: CommandLine) -> CommandLine:
+    """With a machine on its platform."""
+    line.machine()
+    return line
 
 
 def secret_of(line: CommandLine, *words: str) -> str:

@@ -19,7 +19,7 @@ from quarantine.model import Resource
 from quarantine.reconciliation import Ours, Reconciled, reconcile
 from quarantine.trail import Trail, read
 from tests.core.builders import CASE, NOW, opened
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 
 TRAILS = Path(__file__).parent / "trails"
 ROLE = "arn:aws:sts::123456789012:assumed-role/quarantine"
@@ -184,14 +184,6 @@ def test_of_a_time_that_no_trail_covers_nothing_is_said() -> None:
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    made = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    return made
 
 
 def test_the_command_says_what_differs_with_a_code(line: CommandLine, tmp_path: Path) -> None:

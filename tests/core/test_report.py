@@ -38,7 +38,7 @@ from quarantine.note import Checkpoint, Key, Note
 from quarantine.report import Papers, page
 from quarantine.state import Difference
 from tests.core.builders import NOW, custody, finding, opened, plan, recorded, resource, step
-from tests.core.cli_bench import CommandLine, Plugged, plug_in
+from tests.core.cli_bench import CommandLine
 from tests.testbed.missing import need
 
 KEY = Key("example.com/log", b"k" * 32)
@@ -227,14 +227,6 @@ def test_a_browser_sees_the_same_page(tmp_path: Path) -> None:
         capture_output=True, timeout=120, check=True,
     )  # fmt: skip
     assert picture.stat().st_size > 20_000, "a page without its style, or an empty one, is smaller"
-
-
-@pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    plug_in(tmp_path, monkeypatch)
-    made = CommandLine(tmp_path)
-    monkeypatch.setattr(Plugged, "world_of_the_test", made.world, raising=False)
-    return made
 
 
 def test_a_case_of_the_record_is_written_and_its_proof_is_verified(line: CommandLine, tmp_path: Path) -> None:
