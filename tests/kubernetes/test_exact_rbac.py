@@ -55,19 +55,18 @@ def test_nothing_is_refused_and_nothing_was_granted_in_vain(tmp_path: Path, cont
     kubernetes = Kubernetes(KubernetesSettings(clusters={CLUSTER: cluster}))
     written = written_for(EXACT, tmp_path)
     granted = {permission for thing in written for permission in permissions_in(thing)}
-    scanners = [each for module in crds.REPORT_FILES for each in crds.published(module)] + crds.trivy()
     Images(control_plane).make_home()
-    with test_means.serving(control_plane), applied(control_plane, EXACT, written):
-        crds.install(control_plane, scanners)
-        try:
-            live_by_each_playbook(tmp_path, control_plane)
-            take_a_role_away(control_plane, kubernetes)
-            isolate_by_each_means(control_plane, kubernetes)
-            scale_each_kind(control_plane, kubernetes)
-            put_an_image_policy_right(control_plane, kubernetes)
-            ask_by_each_poll(control_plane, kubernetes)
-        finally:
-            crds.remove(control_plane, scanners)
+    with (
+        test_means.serving(control_plane),
+        applied(control_plane, EXACT, written),
+        crds.served(control_plane, crds.scanners()),
+    ):
+        live_by_each_playbook(tmp_path, control_plane)
+        take_a_role_away(control_plane, kubernetes)
+        isolate_by_each_means(control_plane, kubernetes)
+        scale_each_kind(control_plane, kubernetes)
+        put_an_image_policy_right(control_plane, kubernetes)
+        ask_by_each_poll(control_plane, kubernetes)
 
     def in_vain() -> list[str]:
         used = {permission_of(event) for event in control_plane.audit(EXACT)}

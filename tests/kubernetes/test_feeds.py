@@ -35,7 +35,6 @@ from tests.kubernetes.workloads import SELECTOR, TEMPLATE, kind_of, make
 from tests.testbed import crds
 from tests.testbed.controlplane import ADMIN, SERVICE, ControlPlane
 from tests.testbed.kubeapi import Object
-from tests.testbed.missing import Missing, need
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 AUDITS = Report(trivy.REPORTS[1].kind, trivy.checks, page=2)
@@ -44,14 +43,8 @@ TRIVY, POLICY, KUBESCAPE_SCANS = FEEDS
 
 @pytest.fixture(scope="module", autouse=True)
 def _served(control_plane: ControlPlane) -> Iterator[None]:
-    try:
-        definitions = [each for module in crds.REPORT_FILES for each in crds.published(module)] + crds.trivy()
-    except Missing as missing:
-        need(str(missing))
-        raise
-    crds.install(control_plane, definitions)
-    yield
-    crds.remove(control_plane, definitions)
+    with crds.served(control_plane, crds.scanners()):
+        yield
 
 
 def write(namespace: Namespace, sample: Object, name: str, **changes: Any) -> str:

@@ -25,7 +25,6 @@ from tests.kubernetes.test_pod_isolate import ask_above
 from tests.testbed import crds
 from tests.testbed.controlplane import SERVICE, ControlPlane
 from tests.testbed.kubeapi import Object
-from tests.testbed.missing import Missing, need
 from tests.testbed.poll import until
 
 LABELS = {"app": "web", "tier": "front"}
@@ -60,25 +59,13 @@ def served(control_plane: ControlPlane) -> Iterator[None]:
 @contextmanager
 def serving(control_plane: ControlPlane) -> Iterator[None]:
     """All of the CRDs, Calico's tiers, and for each plug-in a node with its agent."""
-    try:
-        definitions = [each for module in crds.FILES for each in crds.published(module)] + crds.calico()
-    except Missing as missing:
-        need(str(missing))
-        raise
-    crds.install(control_plane, definitions)
-    for name, order in (("cloud-quarantine", -1), ("kube-admin", 1000), ("default", 1000000)):
-        tier = {
-            "apiVersion": "projectcalico.org/v3",
-            "kind": "Tier",
-            "metadata": {"name": name},
-            "spec": {"order": order},
-        }
-        control_plane.create(TIERS, tier)
-    agents = [agent(control_plane, plug, f"node-of-{means}") for means, plug in PLUGS.items()]
-    yield
-    for each in agents:
-        control_plane.delete(each)
-    crds.remove(control_plane, definitions)
+    with crds.served(control_plane, crds.plug_ins()):
+        for name, order in (("cloud-quarantine", -1), ("kube-admin", 1000), ("default", 1000000)):
+            control_plane.create(TIERS, tier(name, order))
+        agents = [agent(control_plane, plug, f"node-of-{means}") for means, plug in PLUGS.items()]
+        yield
+        for each in agents:
+            control_plane.delete(each)
 
 
 def tier(name: str, order: int) -> Object:

@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +18,11 @@ from typing import Any, Final
 import yaml
 
 from tests.testbed.kubeapi import ApiError, KubeApi, Object
-from tests.testbed.missing import Missing
+from tests.testbed.missing import need
 from tests.testbed.poll import until
 
 PATH: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-FILES: Final = {
+_PLUG_INS: Final = {
     "github.com/cilium/cilium": [
         "pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",
         "pkg/k8s/apis/cilium.io/client/crds/v2/ciliumendpoints.yaml",
@@ -29,7 +31,7 @@ FILES: Final = {
         "config/crd/standard/policy.networking.k8s.io_clusternetworkpolicies.yaml",
     ],
 }
-REPORT_FILES: Final = {
+_SCANNERS: Final = {
     "github.com/kyverno/kyverno": [
         "config/crds/policyreport/wgpolicyk8s.io_policyreports.yaml",
         "config/crds/policyreport/wgpolicyk8s.io_clusterpolicyreports.yaml",
@@ -41,10 +43,19 @@ REPORT_FILES: Final = {
 }
 
 
-def published(module: str) -> list[Object]:
-    """Raises Missing without Go, or without the module."""
+def plug_ins() -> list[Object]:
+    """Cilium's, Calico's, and those of network-policy-api."""
+    return [each for module in _PLUG_INS.items() for each in _published(*module)] + _calico()
+
+
+def scanners() -> list[Object]:
+    """Trivy Operator's, and those of policy reports."""
+    return [each for module in _SCANNERS.items() for each in _published(*module)] + _trivy()
+
+
+def _published(module: str, files: list[str]) -> list[Object]:
     if shutil.which("go") is None:
-        raise Missing(f"the CRDs of {module}: Go is not installed")
+        need(f"the CRDs of {module}: Go is not installed")
     proxies = subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=True).stdout
     done = subprocess.run(
         ["go", "mod", "download", "-json", module],
@@ -55,11 +66,11 @@ def published(module: str) -> list[Object]:
     )
     found = json.loads(done.stdout or "{}")
     if "Dir" not in found:
-        raise Missing(f"the CRDs of {module}: {found.get('Error', done.stderr)}")
-    return [yaml.safe_load((Path(found["Dir"]) / file).read_text()) for file in (FILES | REPORT_FILES)[module]]
+        need(f"the CRDs of {module}: {found.get('Error', done.stderr)}")
+    return [yaml.safe_load((Path(found["Dir"]) / file).read_text()) for file in files]
 
 
-def calico() -> list[Object]:
+def _calico() -> list[Object]:
     return [
         _definition(
             "Tier", "tiers", "Cluster", {"order": {"type": "number"}, "defaultAction": _one_of("Pass", "Deny")}
@@ -68,18 +79,18 @@ def calico() -> list[Object]:
     ]
 
 
-def trivy() -> list[Object]:
+def _trivy() -> list[Object]:
     """Its reports have no `spec`; what is not named in a schema is kept there too."""
     return [
-        _trivy("ExposedSecretReport", "Namespaced", ["artifact", "scanner", "secrets", "summary", "updateTimestamp"]),
-        _trivy("ConfigAuditReport", "Namespaced", ["checks"]),
-        _trivy("InfraAssessmentReport", "Namespaced", ["checks"]),
-        _trivy("ClusterInfraAssessmentReport", "Cluster", ["checks"]),
-        _trivy("VulnerabilityReport", "Namespaced", ["artifact", "scanner", "summary", "vulnerabilities"]),
+        _report("ExposedSecretReport", "Namespaced", ["artifact", "scanner", "secrets", "summary", "updateTimestamp"]),
+        _report("ConfigAuditReport", "Namespaced", ["checks"]),
+        _report("InfraAssessmentReport", "Namespaced", ["checks"]),
+        _report("ClusterInfraAssessmentReport", "Cluster", ["checks"]),
+        _report("VulnerabilityReport", "Namespaced", ["artifact", "scanner", "summary", "vulnerabilities"]),
     ]
 
 
-def _trivy(kind: str, scope: str, required: list[str]) -> Object:
+def _report(kind: str, scope: str, required: list[str]) -> Object:
     group, plural = "aquasecurity.github.io", f"{kind.lower()}s"
     open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     known = {
@@ -103,8 +114,17 @@ def _trivy(kind: str, scope: str, required: list[str]) -> Object:
     }
 
 
-def install(api: KubeApi, definitions: list[Object]) -> None:
-    """Each is served when this returns."""
+@contextmanager
+def served(api: KubeApi, definitions: list[Object]) -> Iterator[None]:
+    """Each of them, inside `with`; afterwards none of their groups."""
+    _install(api, definitions)
+    try:
+        yield
+    finally:
+        _remove(api, definitions)
+
+
+def _install(api: KubeApi, definitions: list[Object]) -> None:
     for each in definitions:
         api.create(PATH, each)
     for each in definitions:
@@ -123,7 +143,7 @@ def _answers(api: KubeApi, path: str) -> bool:
         return False
 
 
-def remove(api: KubeApi, definitions: list[Object]) -> None:
+def _remove(api: KubeApi, definitions: list[Object]) -> None:
     for each in definitions:
         api.delete(f"{PATH}/{each['metadata']['name']}")
     groups = {each["spec"]["group"] for each in definitions}
