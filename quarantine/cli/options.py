@@ -18,6 +18,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = Path("config.yaml")
 TOKEN = "QUARANTINE_TOKEN"  # noqa: S105 - the name of the variable
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""One that is read."""
 FORMATS = ("table", "json", "jsonl", "yaml", "csv", "name")
 
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Us, as the provider names us. Whoever made a call whose receipt we have is us too.",
 )
-@click.option(
-    "--bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="In place of the database."
-)
+@click.option("--bundle", type=options.FILE, help="In place of the database.")
 @options.formatted
 @options.everywhere
 @click.pass_context

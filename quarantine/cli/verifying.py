@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--key", "verifier", metavar="KEY", help="The public key that you trust; else that of the key file here.")
 @click.option(
     "--anchors",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.FILE,
     help="Checkpoints that were kept elsewhere: the file that ledger.anchor names.",
 )
 @click.option(
@@ -28,16 +28,8 @@ if TYPE_CHECKING:
     multiple=True,
     help="The public key of a witness that must have seen it; else those of ledger.witnesses.",
 )
-@click.option(
-    "--bundle",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="This file, of `audit export`: no database is asked.",
-)
-@click.option(
-    "--proof",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Only this proof, of `audit prove`: no database is asked.",
-)
+@click.option("--bundle", type=options.FILE, help="This file, of `audit export`: no database is asked.")
+@click.option("--proof", type=options.FILE, help="Only this proof, of `audit prove`: no database is asked.")
 @options.formatted
 @options.everywhere
 @click.pass_context
