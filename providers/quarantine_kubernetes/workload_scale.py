@@ -78,14 +78,19 @@ def _fights(scaler: Mapping[str, Any]) -> bool:
     """Does it scale up what somebody has scaled to zero?
 
     A HorizontalPodAutoscaler with a minimum above zero stops by itself then (kubernetes.io, Horizontal Pod
-    Autoscaling, Implicit maintenance-mode deactivation). KEDA scales from zero when a trigger is active, unless it is
-    paused (keda.sh, Pause autoscaling).
+    Autoscaling, Implicit maintenance-mode deactivation). KEDA scales from zero when a trigger is active, and up to a
+    minimum above zero in any case, unless it is paused (kedacore/keda, pkg/scaling/executor/scale_scaledobjects.go).
     """
     if "minReplicas" in scaler["spec"] or "maxReplicas" in scaler["spec"]:
         return bool(scaler["spec"].get("minReplicas", 1) == 0)
     noted = scaler["metadata"].get("annotations") or {}
-    at_zero = noted.get("autoscaling.keda.sh/paused-replicas") == "0"
-    return not at_zero and noted.get("autoscaling.keda.sh/paused") != "true"
+    if (replicas := noted.get("autoscaling.keda.sh/paused-replicas")) is not None:  # it goes there, and then pauses
+        return bool(replicas != "0")
+    return noted.get("autoscaling.keda.sh/paused", "false") in _NOT_TRUE
+
+
+_NOT_TRUE: Final = ("0", "f", "F", "false", "False", "FALSE")
+"""Of an annotation that KEDA reads; everything else is true there (its getBoolAnnotation)."""
 
 
 def _name(scaler: Mapping[str, Any]) -> str:

@@ -229,6 +229,9 @@ def test_who_scales_from_zero_fights(scaler: dict[str, Any], fights: bool) -> No
         ({"autoscaling.keda.sh/paused-replicas": "0"}, False),
         ({"autoscaling.keda.sh/paused-replicas": "3"}, True),
         ({"autoscaling.keda.sh/paused": "true"}, False),
+        ({"autoscaling.keda.sh/paused": "yes"}, False),
+        ({"autoscaling.keda.sh/paused": "f"}, True),
+        ({"autoscaling.keda.sh/paused": "true", "autoscaling.keda.sh/paused-replicas": "3"}, True),
     ],
 )
 def test_a_paused_scaled_object_does_not_fight(noted: dict[str, str], fights: bool) -> None:

@@ -73,6 +73,7 @@ _CONTROLLER_NAMES = (
     "serviceaccount-token-controller",
     "root-ca-certificate-publisher-controller",
     "disruption-controller",
+    "horizontal-pod-autoscaler-controller",
     "resourcequota-controller",
     "ttl-after-finished-controller",
 )
@@ -205,6 +206,7 @@ class ControlPlane(KubeApi):
             "--leader-elect=false",
             "--use-service-account-credentials=true",
             f"--controllers={','.join(_CONTROLLER_NAMES)}",
+            "--horizontal-pod-autoscaler-sync-period=1s",  # of 15 s; nobody here has metrics for it
         ).wait_ready(lambda: self.exists("/api/v1/namespaces/default/serviceaccounts/default"), seconds=60)
         until(lambda: self.exists("/api/v1/namespaces/kube-system/serviceaccounts/default"), seconds=60)
         self.make_agent(AGENT)

@@ -1,6 +1,6 @@
-"""The CustomResourceDefinitions of network plug-ins and of scanners, for a control plane where none of them runs.
+"""The CustomResourceDefinitions of network plug-ins, scanners and KEDA, for a control plane where none of them runs.
 
-Cilium's, network-policy-api's, and those of policy reports are the published ones, out of Go modules. The modules of
+Cilium's, network-policy-api's, KEDA's, and those of policy reports are the published ones, out of Go modules. Those of
 Calico and Trivy Operator are not to be had; theirs are ours, with the fields that we use as api/config/crd of
 projectcalico/calico and deploy/helm/crds of aquasecurity/trivy-operator describe them.
 """
@@ -41,6 +41,11 @@ _SCANNERS: Final = {
         "config/crd/openreports.io_clusterreports.yaml",
     ],
 }
+_SCALERS: Final = {
+    "github.com/kedacore/keda/v2": [
+        "config/crd/bases/keda.sh_scaledobjects.yaml",
+    ],
+}
 
 
 def plug_ins() -> list[Object]:
@@ -51,6 +56,11 @@ def plug_ins() -> list[Object]:
 def scanners() -> list[Object]:
     """Trivy Operator's, and those of policy reports."""
     return [each for module in _SCANNERS.items() for each in _published(*module)] + _trivy()
+
+
+def scalers() -> list[Object]:
+    """KEDA's."""
+    return [each for module in _SCALERS.items() for each in _published(*module)]
 
 
 def _published(module: str, files: list[str]) -> list[Object]:
