@@ -28,6 +28,8 @@ class Opening(Value):
     """`to pods with k8s-app=kube-dns in every namespace on UDP/53`."""
     outside: bool = True
     """May the other end be outside of the cluster's pods?"""
+    elsewhere: bool = True
+    """May the other end be outside of the policy's own namespace?"""
 
     def __str__(self) -> str:
         return f"policy {self.policy!r} allows {self.direction} {self.description}"
@@ -81,12 +83,14 @@ def directions_of(policy: Mapping[str, Any], labels: Mapping[str, str]) -> set[D
 def _openings(policy: str, rules: Any, direction: Direction) -> list[Opening]:
     if not listed(rules or []):
         return [_unjudged(policy, direction, "its rules are not a list")]
+    who = "from" if direction is Direction.INGRESS else "to"
     return [
         Opening(
             policy=policy,
             direction=direction,
             description=rule_words(rule, direction is Direction.INGRESS),
-            outside=_outside(mapping(rule).get("from" if direction is Direction.INGRESS else "to")),
+            outside=_outside(mapping(rule).get(who)),
+            elsewhere=_elsewhere(mapping(rule).get(who)),
         )
         for rule in rules or []
     ]
@@ -101,3 +105,8 @@ def _outside(peers: Any) -> bool:
     if not peers or not listed(peers):
         return True
     return any(not {"podSelector", "namespaceSelector"} & set(mapping(peer)) for peer in items(peers))
+
+
+def _elsewhere(peers: Any) -> bool:
+    """Only a selector of pods without one of namespaces is certain to stay in the namespace."""
+    return not peers or not listed(peers) or any(set(mapping(peer)) != {"podSelector"} for peer in peers)

@@ -1,7 +1,8 @@
 """Who loses a pod that is isolated: the pods beside it that can reach it now, and the Services that lead to it. Pure.
 
-Of its own namespace alone: others are often not ours to list. Pods on the network of their node are left out, as
-network policies do not bind them. Of the namespace's labels only the one with its name is known here.
+By name, of its own namespace alone: others, and their labels, are often not ours to read. What the policies let in from
+there is told as they say it. Pods on the network of their node are left out, as network policies do not bind them. Of
+the namespace's labels only the one with its name is known here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from quarantine_kubernetes.connection import Connection, ContainerPort, Endpoint, passes
 from quarantine_kubernetes.exemption import Exemption
+from quarantine_kubernetes.network_policy import Direction, isolation
 from quarantine_kubernetes.plain_policy import PLAIN_POLICY
 from quarantine_kubernetes.policy_kind import Target
 from quarantine_kubernetes.selector import items, mapping
@@ -46,6 +48,12 @@ def losing(
         if reaches(policies, now) - reaches(ours, then):
             found.append(peer.name)
     return sorted(found)
+
+
+def others(policies: Iterable[Object], labels: Mapping[str, str]) -> list[str] | None:
+    """What lets other namespaces and addresses in to a pod with these labels; None where none is kept out."""
+    found = isolation(policies, labels)[Direction.INGRESS]
+    return sorted({str(each) for each in found.openings if each.elsewhere}) if found.selected else None
 
 
 def leading(services: Iterable[Object], labels: Mapping[str, str], then: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from quarantine.testing.installation import Installation
 from quarantine_kubernetes import Kubernetes
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
-from quarantine_kubernetes.peers import MOST, leading, losing, named
+from quarantine_kubernetes.peers import MOST, leading, losing, named, others
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.provider import Cluster, KubernetesSettings
 from tests.kubernetes.conftest import CLUSTER, Namespace
@@ -82,6 +82,22 @@ def test_what_does_not_run_or_is_on_its_nodes_network_is_left_out() -> None:
     assert lost([], [WEB, API, ended, going, pod("agent", hostNetwork=True)]) == ["api"]
 
 
+def test_of_other_namespaces_it_is_told_what_lets_them_in() -> None:
+    labels = WEB["metadata"]["labels"]
+    assert others([], labels) is None
+    assert others([policy("not-its", podSelector={"matchLabels": {"app": "db"}})], labels) is None
+    assert others([policy("out", policyTypes=["Egress"])], labels) is None
+    assert others([policy("deny"), policy("let", ingress=[from_app("api")])], labels) == []
+    monitors = {"namespaceSelector": {"matchLabels": {"team": "watch"}}, "podSelector": {}}
+    let = policy("let", ingress=[from_app("api"), {"from": [monitors], "ports": [{"port": 9100}]}])
+    office = policy("office", ingress=[{"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}])
+    assert others([let, office, policy("all", ingress=[{}])], labels) == [
+        "policy 'all' allows ingress from anywhere on any port",
+        "policy 'let' allows ingress from every pod in namespaces with team=watch on TCP/9100",
+        "policy 'office' allows ingress from 192.0.2.0/24 on any port",
+    ]
+
+
 def test_services_that_select_what_it_loses() -> None:
     def service(name: str, selector: dict[str, str] | None) -> dict[str, Any]:
         return {"metadata": {"name": name}, "spec": {"selector": selector} if selector else {}}
@@ -128,6 +144,7 @@ def test_a_person_who_looks_is_told_and_agrees_to_the_plan_alone(
     (said,) = there.planner.bystanders(plan).values()
     assert said == (
         "Pods of its namespace that can reach it and will not: 1: api-1.",
+        "Pods of other namespaces were not looked at: no policy keeps any of them out now, and none will reach it.",
         "Services that lead to it and will not: web.",
     )
     namespace.pod("api-2", {"app": "api"})
@@ -137,10 +154,33 @@ def test_a_person_who_looks_is_told_and_agrees_to_the_plan_alone(
     assert again.digest == plan.digest, "what comes and goes around it takes nobody's word back"
 
 
+def test_what_lets_others_in_is_told_with_who_may_still_examine_it(
+    namespace: Namespace, cloud: KubernetesCloud
+) -> None:
+    web = namespace.pod("web-1", {"app": "web"})
+    monitors = {"namespaceSelector": {"matchLabels": {"team": "watch"}}}
+    rule = {"from": [monitors]}
+    namespace.policy("monitors", podSelector={"matchLabels": {"app": "web"}}, policyTypes=["Ingress"], ingress=[rule])
+    peer = Peer(namespaces={SHOP: "forensics"}, pods={"app": "lab"})
+    let = "policy 'monitors' allows ingress from every pod in namespaces with team=watch on any port"
+    for action, but in (
+        (PodIsolate(), ""),
+        (PodIsolate(level="quarantine", peer=peer), f", but for {peer}"),
+    ):
+        said = action.bystanders(cloud, web, action.observe(cloud, web))
+        assert said[1] == (
+            "Pods of other namespaces were not looked at: those that can reach it now lose it" + but + f". By {let}."
+        )
+    namespace.policy("deny-all", policyTypes=["Ingress"])
+    namespace.api.delete(f"{namespace.policies}/monitors")
+    said = PodIsolate().bystanders(cloud, web, PodIsolate().observe(cloud, web))
+    assert said[1] == "No policy lets anybody of another namespace in."
+
+
 def test_who_may_not_list_services_is_told_so(namespace: Namespace, cloud_of: Callable[[str], KubernetesCloud]) -> None:
     web, action = namespace.pod("web-1"), PodIsolate()
     grant(namespace, SERVICE, ("get pods", "list pods", "list networkpolicies.networking.k8s.io"))
     cloud = cloud_of(SERVICE)
-    pods, services = action.bystanders(cloud, web, action.observe(cloud_of(ADMIN), web))
+    pods, _, services = action.bystanders(cloud, web, action.observe(cloud_of(ADMIN), web))
     assert pods == "No other pod of its namespace loses access to it."
     assert services.startswith("Which Services lead to it cannot be said: ")
