@@ -113,14 +113,15 @@ class Facts:
 
     @property
     def confirmed(self) -> bool:
-        """Has the source of the finding said just now that it is active?"""
+        """Has the source of the finding said just now that it is active? By the clock of a worker that is ahead of
+        ours, just now is not for ever."""
         said = self.sighting
-        return said is not None and said.standing is Standing.ACTIVE and self.now - said.at <= FRESH
+        return said is not None and said.standing is Standing.ACTIVE and abs(self.now - said.at) <= FRESH
 
     @property
     def as_of(self) -> datetime:
         """Since when nothing of what a yes rests on was read anew."""
-        return self.sighting.at if self.sighting is not None and self.confirmed else self.now
+        return min(self.sighting.at, self.now) if self.sighting is not None and self.confirmed else self.now
 
     @property
     def hoped(self) -> "Facts":

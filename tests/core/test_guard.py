@@ -14,6 +14,7 @@ from quarantine.case import Consent
 from quarantine.config import Breaker, Budget, Guards, Mode, Storm, Waves
 from quarantine.errors import GuardFailed
 from quarantine.guard import GUARDS, PROTECTED_TAG, Facts, Hold, Judgement, Member, Refuse, Run, Tallies, judge
+from quarantine.model import Sighting, Standing
 from quarantine.plan import Nature, Plan
 from quarantine.playbook import Approval
 from tests.core.builders import NOW, finding, plan, playbook, resource, step
@@ -68,6 +69,15 @@ def test_when_everything_is_fine_every_guard_says_so_in_a_sentence() -> None:
     judgement = judge(PLAN, facts())
     assert judgement.stopped is None
     assert len(judgement.allowed) == len(GUARDS)
+
+
+@pytest.mark.parametrize(("ago", "confirmed"), [(0, True), (29, True), (31, False), (-29, True), (-31, False)])
+def test_a_word_of_the_source_counts_for_a_moment_whoever_has_the_wrong_time(ago: int, confirmed: bool) -> None:
+    """Another worker has written it down, perhaps with a clock that is ahead."""
+    said_at = NOW - timedelta(seconds=ago)
+    told = facts(sighting=Sighting(reader="aws:guardduty", standing=Standing.ACTIVE, at=said_at))
+    assert told.confirmed is confirmed
+    assert told.as_of == (said_at if confirmed and ago > 0 else NOW), "nothing counts as read later than now"
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
