@@ -1,10 +1,9 @@
 """What all reports have in common: they say what could happen, and not that it does. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource, Severity
 from quarantine_kubernetes.objects import referred
 
@@ -56,14 +55,3 @@ def found_in(
         seen_at=seen_at,
         record={**record, "severity": str(severity), "report": place},
     )
-
-
-def moment(said: Any, otherwise: datetime) -> datetime:
-    """RFC 3339, as the API server checks it where the schema says `date-time`."""
-    if not said:
-        return otherwise
-    try:
-        time = datetime.fromisoformat(said)
-    except (ValueError, TypeError) as error:
-        raise Malformed(f"not a time: {said!r}") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
