@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from quarantine.errors import Malformed
-from quarantine.record import moment
+from quarantine.record import moment as moment_of
+from quarantine.text import moment
 
 _CASE = re.compile(r"cloud-quarantine case/(c-[0-9a-f]{12})\b")
 """In the user agent of every change that we ask for."""
@@ -43,9 +44,7 @@ class Call:
     refused: bool
 
     def __str__(self) -> str:
-        told = (
-            f"{self.operation} on {self.target or 'something'} at {self.at:%Y-%m-%d %H:%M:%S} UTC by {self.principal}"
-        )
+        told = f"{self.operation} on {self.target or 'something'} at {moment(self.at)} by {self.principal}"
         return told + (f", for case {self.case}" if self.case else "") + (", refused" if self.refused else "")
 
 
@@ -105,7 +104,7 @@ def _records(text: str) -> tuple[str, list[Mapping[str, Any]]]:
 
 def _aws(records: Iterable[Mapping[str, Any]]) -> Found:
     for record in records:
-        at = moment(record["eventTime"], "eventTime")
+        at = moment_of(record["eventTime"], "eventTime")
         if record.get("readOnly") in (True, "true"):
             yield at, None
             continue
@@ -128,7 +127,7 @@ def _aws(records: Iterable[Mapping[str, Any]]) -> Found:
 
 def _azure(records: Iterable[Mapping[str, Any]]) -> Found:
     for record in records:
-        at = moment(record["eventTimestamp"], "eventTimestamp")
+        at = moment_of(record["eventTimestamp"], "eventTimestamp")
         if (record.get("category") or {}).get("value") != "Administrative":
             yield at, None
             continue
@@ -152,7 +151,7 @@ def _azure(records: Iterable[Mapping[str, Any]]) -> Found:
 
 def _kubernetes(records: Iterable[Mapping[str, Any]]) -> Found:
     for record in records:
-        at = moment(record["requestReceivedTimestamp"], "requestReceivedTimestamp")
+        at = moment_of(record["requestReceivedTimestamp"], "requestReceivedTimestamp")
         target = record.get("objectRef") or {}
         resource = str(target.get("resource", ""))
         asks = record["verb"] in _READS or resource in _QUESTIONS or not resource
