@@ -3,6 +3,8 @@
 Times are seconds since 1970 in UTC, so that both databases compare them alike.
 """
 
+from datetime import UTC, datetime
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -264,3 +266,8 @@ cursors = Table(
 
 RECORDS = ("events", "leaves", "checkpoints", "cosignatures")
 """Tables of which a row is never changed or deleted. This is against mistakes: the proof is in the tree."""
+
+
+def moment(seconds: float) -> datetime:
+    """A time as it is in a table."""
+    return datetime.fromtimestamp(seconds, UTC)

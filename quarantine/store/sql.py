@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -643,7 +643,7 @@ class Store:
             until = now + span.total_seconds()
             taken = {"owner": owner, "lease_until": until, "epoch": row.epoch + 1}
             connection.execute(_CHANGE_CASE, {"case": row.id, **taken})
-        return Lease(row.id, owner, row.epoch + 1, _moment(until), row.owner or "")
+        return Lease(row.id, owner, row.epoch + 1, schema.moment(until), row.owner or "")
 
     def renew(self, lease: Lease, span: timedelta) -> Lease:
         """The same lease, longer. Raises Fenced if it was taken over."""
@@ -652,7 +652,7 @@ class Store:
             renewed = connection.execute(update(schema.cases).where(_OURS).values(lease_until=until), _of(lease))
             if renewed.rowcount != 1:
                 raise Fenced(f"case {lease.case} was taken over")
-        return replace(lease, until=_moment(until))
+        return replace(lease, until=schema.moment(until))
 
     def check(self, lease: Lease) -> timedelta:
         """What is left of a lease. Raises Fenced if it was taken over."""
@@ -706,14 +706,14 @@ class Store:
         """When this case is due; None for not by itself."""
         with self._read() as connection:
             due = connection.execute(select(schema.cases.c.due_at).where(schema.cases.c.id == case_id)).scalar()
-        return None if due is None else _moment(due)
+        return None if due is None else schema.moment(due)
 
     def next_due(self) -> datetime | None:
         """When the next case that nobody holds is due."""
         query = select(func.min(schema.cases.c.due_at))
         with self._read() as connection:
             due = connection.execute(query).scalar()
-        return None if due is None else _moment(due)
+        return None if due is None else schema.moment(due)
 
     @contextmanager
     def news(self) -> Iterator[Callable[[], bool]]:
@@ -783,7 +783,7 @@ class Store:
         """The oldest deliveries that no one has looked at."""
         with self._read() as connection:
             return [
-                Delivery(row.source, row.delivery, _moment(row.received_at), bytes(row.body), row.id)
+                Delivery(row.source, row.delivery, schema.moment(row.received_at), bytes(row.body), row.id)
                 for row in connection.execute(_WAITING, {"most": limit})
             ]
 
@@ -835,7 +835,7 @@ class Store:
         """Every kill switch that is on."""
         with self._read() as connection:
             rows = connection.execute(_SWITCHES).all()
-        return [Switch(row.scope, row.reason, row.by, _moment(row.at)) for row in rows]
+        return [Switch(row.scope, row.reason, row.by, schema.moment(row.at)) for row in rows]
 
     def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
         """Turn a kill switch on or off."""
@@ -1175,17 +1175,13 @@ def _line(row: Row[Any]) -> Line:
         resource=row.resource,
         scope=row.scope,
         severity=row.severity,
-        opened_at=_moment(row.opened_at),
-        updated_at=_moment(row.updated_at),
-        since=_moment(row.since),
+        opened_at=schema.moment(row.opened_at),
+        updated_at=schema.moment(row.updated_at),
+        since=schema.moment(row.since),
         sentence=row.sentence,
-        asks_until=None if row.asks_until is None else _moment(row.asks_until),
+        asks_until=None if row.asks_until is None else schema.moment(row.asks_until),
         glass_broken=bool(row.glass_broken),
     )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 @contextmanager
