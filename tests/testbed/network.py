@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from tests.testbed.missing import Missing
@@ -161,9 +160,7 @@ class PodNetwork:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def missing(self) -> str | None:
