@@ -28,7 +28,7 @@ class Turn:
     lease: Lease
     case: Case
     others_wait: Callable[[], bool]
-    """Is there a case that was not looked at yet, and whose first change would be made now?"""
+    """Is there a case or a delivery that was not looked at yet, and whose first change would be made now?"""
     by: str = "engine"
     judged: datetime | None = None
     """When the guards have said yes in this very turn."""
