@@ -21,11 +21,12 @@ from sqlalchemy import create_engine, insert, text
 
 from quarantine.audit import Finding, Trust, verify_signed
 from quarantine.case import Case, Recorded, Repeated
+from quarantine.commitment import new_salt
 from quarantine.config import Ledger
 from quarantine.ledger import START, seal
 from quarantine.note import Key
 from quarantine.sealer import Sealer
-from quarantine.store import schema, tree
+from quarantine.store import disclosures, schema, tree
 from quarantine.store.sql import Also, Store, _projection
 from tests.core.builders import finding, opened
 from tests.testbed.postgres import Postgres
@@ -141,10 +142,11 @@ def in_the_transaction(store: Store, case: Case) -> Case:
         recorded = Recorded(
             case=case.id, seq=case.seq + 1, at=datetime.now(UTC), by="bench", event=Repeated(finding=case.finding)
         )
-        sealed = seal(recorded, START)
+        sealed = seal(recorded, START, new_salt)
         row = insert(schema.events).values(
             case_id=sealed.case, seq=sealed.seq, type="repeated", content=sealed.content, hash=sealed.hash
         )
+        disclosures.keep(connection, sealed)
         entry = connection.execute(row.returning(schema.events.c.id)).scalar_one()
         connection.execute(schema.cases.update().where(schema.cases.c.id == case.id).values(seq=sealed.seq))
         connection.execute(insert(schema.unsealed).values(entry=entry))
@@ -194,14 +196,15 @@ def million(store: Store) -> None:
     """The entries of many cases, chained as the store chains them."""
     event, at = Repeated(finding=finding()), datetime.now(UTC)
     template = a_case(store, "template")
-    rows: dict[Any, list[dict[str, Any]]] = {schema.cases: [], schema.events: []}
+    rows: dict[Any, list[dict[str, Any]]] = {schema.cases: [], schema.events: [], schema.disclosures: []}
     for number in range((ENTRIES - 1) // EACH):
         case_id, head = f"c-{number:012x}", START
         for seq in range(1, EACH + 1):
-            sealed = seal(Recorded(case=case_id, seq=seq, at=at, by="source:bench", event=event), head)
+            sealed = seal(Recorded(case=case_id, seq=seq, at=at, by="source:bench", event=event), head, new_salt)
             head = sealed.hash
             entry = {"case_id": case_id, "seq": seq, "type": "repeated", "content": sealed.content, "hash": head}
             rows[schema.events].append(entry)
+            rows[schema.disclosures] += disclosures.rows_of(sealed)
         case = {"id": case_id, "opened_at": number, "epoch": 0, **_projection(template)}
         rows[schema.cases].append({**case, "live_key": None, "seq": EACH, "head": head})
         if len(rows[schema.events]) >= BATCH or number == (ENTRIES - 1) // EACH - 1:

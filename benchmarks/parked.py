@@ -22,9 +22,10 @@ from sqlalchemy import insert, select, text
 
 from quarantine.app import App, load
 from quarantine.case import Recorded, fold
+from quarantine.commitment import new_salt
 from quarantine.config import Approvals, Mode
 from quarantine.ledger import START, seal
-from quarantine.store import schema
+from quarantine.store import disclosures, schema
 from quarantine.store.sql import Store, _projection
 from quarantine.testing.installation import HandClock, settings
 from tests.core.bench import Bench
@@ -77,7 +78,7 @@ def awaiting(folder: Path) -> list[str]:
 def park(store: Store, template: list[str]) -> list[str]:
     """So many of them, each with its events, whole chains, and its expiry as due time. Their ids."""
     ids, due = [], (datetime.now(UTC) + timedelta(days=1)).timestamp()
-    rows: dict[Any, list[dict[str, Any]]] = {schema.cases: [], schema.events: []}
+    rows: dict[Any, list[dict[str, Any]]] = {schema.cases: [], schema.events: [], schema.disclosures: []}
     for number in range(PARKED):
         case_id, name = f"c-{number:012x}", f"machine-{number}"
         history = [
@@ -85,10 +86,11 @@ def park(store: Store, template: list[str]) -> list[str]:
         ]
         head = START
         for recorded in history:
-            sealed = seal(recorded, head)
+            sealed = seal(recorded, head, new_salt)
             head = sealed.hash
             entry = {"case_id": case_id, "seq": sealed.seq, "type": recorded.event.type}
             rows[schema.events].append({**entry, "content": sealed.content, "hash": sealed.hash})
+            rows[schema.disclosures] += disclosures.rows_of(sealed)
         case = fold(history)
         row = {"id": case_id, "opened_at": due - number, "epoch": 1, "head": head, "due_at": due + number}
         rows[schema.cases].append({**row, **_projection(case)})
@@ -96,8 +98,9 @@ def park(store: Store, template: list[str]) -> list[str]:
         if len(ids) % BATCH == 0:
             with store._engine.begin() as connection:
                 for table, content in rows.items():
-                    connection.execute(insert(table), content)
-                    content.clear()
+                    if content:
+                        connection.execute(insert(table), content)
+                        content.clear()
     return ids
 
 

@@ -13,7 +13,7 @@ from quarantine.dispatch import Dispatcher
 from quarantine.document import Document
 from quarantine.engine import Engine
 from quarantine.errors import Misconfigured, Missing
-from quarantine.evidence import EvidenceStore
+from quarantine.evidence import EvidenceStore, Folder
 from quarantine.herald import Herald
 from quarantine.intake import Intake
 from quarantine.match import Matcher
@@ -106,7 +106,7 @@ class App:
 
     @cached_property
     def evidence(self) -> EvidenceStore:
-        return EvidenceStore(self.settings.data / "evidence", self.settings.evidence)
+        return EvidenceStore(Folder(self.settings.data / "evidence"), self.settings.evidence)
 
     @cached_property
     def planner(self) -> Planner:

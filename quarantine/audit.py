@@ -1,6 +1,7 @@
 """Is the record whole, and is it what was signed? One verification, over a database or over a bundle. Pure.
 
 chains      each case: nothing is missing, doubled or changed, and the last entry is the one that was written last
+values      each sensitive one is the one that its entry commits to, or its erasure is recorded
 tree        each entry has its place, and the tree at every size that was signed has the root that was signed
 anchors     checkpoints that were kept elsewhere: who rewrote everything here, key in hand, did not reach those
 evidence    every file that is at hand is the one that was recorded
@@ -16,13 +17,14 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
+from quarantine.commitment import commitments
 from quarantine.journal import JOURNAL
-from quarantine.ledger import START, Sealed, captured_in, rotation_in
+from quarantine.ledger import START, Sealed, captured_in, redaction_in, rotation_in
 from quarantine.merkle import SIZE, Frontier, leaf
 from quarantine.model import read_canonical
 from quarantine.note import Checkpoint, Note, Unsigned, Verifier
 from quarantine.succession import Succession
-from quarantine.text import many, moment
+from quarantine.text import many
 
 STALE = timedelta(seconds=120)
 """An entry that no checkpoint covers after this time: nobody seals, or somebody has cut checkpoints off."""
@@ -56,6 +58,8 @@ class Report:
     """Pieces of evidence that were looked at."""
     elsewhere: int = 0
     """Pieces of evidence that were recorded, and are not where the verification looked."""
+    redacted: int = 0
+    """Values and pieces of evidence that were erased, as the record says."""
 
 
 class Chain(NamedTuple):
@@ -76,6 +80,9 @@ class Record(Protocol):
 
     def stray(self) -> int | None:
         """The first place of the tree whose entry is not there."""
+
+    def loose(self) -> str | None:
+        """The first entry that is not there and has a sensitive value; asked after all chains."""
 
     def checkpoints(self) -> Sequence[str]:
         """Signed notes."""
@@ -102,6 +109,9 @@ class Chains:
         return iter(self._chains)
 
     def stray(self) -> None:
+        return None
+
+    def loose(self) -> None:
         return None
 
     def checkpoints(self) -> Sequence[str]:
@@ -145,6 +155,7 @@ def _verified(record: Record, trust: Trust | None, vault: Vault | None) -> Repor
         for chain in record.chains():
             reading.follow(chain)
         reading.settle(record.stray())
+        reading.refuse_loose(record.loose())
         said = [reading.sentence]
         if trust is not None:
             said.append(reading.compare(notes, trust))
@@ -161,8 +172,9 @@ class _Reading:
     """One pass over all entries, and what is known after it. A million entries need 100 MB of it."""
 
     def __init__(self) -> None:
-        self.entries = self.cases = self.checked = self.elsewhere = 0
+        self.entries = self.cases = self.checked = self.elsewhere = self.redacted = 0
         self.evidence: dict[str, str] = {}
+        self._erased_evidence: set[str] = set()
         self._rotations: list[tuple[int, str]] = []
         self._places = array("q")
         self._leaves = bytearray()
@@ -171,11 +183,12 @@ class _Reading:
         self._waiting_since: datetime | None = None
 
     def report(self, finding: Finding, sentence: str) -> Report:
-        return Report(finding, sentence, self.entries, self.cases, self.checked, self.elsewhere)
+        return Report(finding, sentence, self.entries, self.cases, self.checked, self.elsewhere, self.redacted)
 
     @property
     def sentence(self) -> str:
-        return f"{many(self.entries, 'entry', 'entries')} in {many(self.cases, 'case')}, every chain is whole"
+        whole = f"{many(self.entries, 'entry', 'entries')} in {many(self.cases, 'case')}, every chain is whole"
+        return f"{whole}, {many(self.redacted, 'value')} redacted as recorded" if self.redacted else whole
 
     # -- chains ------------------------------------------------------------------------------------------------------
 
@@ -186,9 +199,11 @@ class _Reading:
             raise _Wrong(Finding.MISSING, f"case {case} was deleted, and entries of it are still there")
         self.cases += case != JOURNAL
         previous, expected = START, 1
+        values = _Values()
         for sealed in chain.entries:
             entry = _entry(sealed, case, expected, previous)
             self._take(sealed, entry)
+            self._erased_evidence.update(values.follow(sealed, entry))
             previous, expected = sealed.hash, expected + 1
             self.entries += 1
         if expected - 1 < chain.length:
@@ -196,22 +211,27 @@ class _Reading:
             raise _Wrong(Finding.TRUNCATED, f"case {case}: {left}; the end was cut off")
         if previous != chain.head:
             raise _Wrong(Finding.ALTERED, f"case {case}: the last entry is not the one that was written")
+        values.settle()
+        self.redacted += values.redacted
+
+    def refuse_loose(self, entry: str | None) -> None:
+        if entry is not None:
+            raise _Wrong(Finding.MISSING, f"{entry}: there is a value of it, and no such entry")
 
     def _take(self, sealed: Sealed, entry: dict[str, Any]) -> None:
-        where = f"case {sealed.case}, entry {sealed.seq}"
         try:
             for piece in captured_in(entry):
-                self.evidence.setdefault(str(piece["sha256"]), where)
+                self.evidence.setdefault(str(piece["sha256"]), _place(sealed))
         except ValueError as error:
-            raise _Wrong(Finding.MALFORMED, f"{where}: {error}") from None
+            raise _Wrong(Finding.MALFORMED, f"{_place(sealed)}: {error}") from None
         written = _written_at(entry)
         if sealed.position is None:
             self._waiting_since = min(written, self._waiting_since or written)
             return
         if sealed.position < 0:
-            raise _Wrong(Finding.MISSING, f"{where}: the tree has no place {sealed.position}")
+            raise _Wrong(Finding.MISSING, f"{_place(sealed)}: the tree has no place {sealed.position}")
         if leaf(sealed.content) != sealed.leaf:
-            raise _Wrong(Finding.ALTERED, f"{where}: its bytes are not those that were sealed")
+            raise _Wrong(Finding.ALTERED, f"{_place(sealed)}: its bytes are not those that were sealed")
         statement = rotation_in(entry)
         if statement is not None:
             self._rotations.append((sealed.position, statement))
@@ -270,7 +290,7 @@ class _Reading:
         if trust.now - since > UNSEEN:
             raise _Wrong(
                 Finding.UNSIGNED,
-                f"the witness {witness.name} has seen {seen} entries, and none since {moment(since)}: "
+                f"the witness {witness.name} has seen {seen} entries, and none since {since:%Y-%m-%d %H:%M:%S} UTC: "
                 "is it away, or does it refuse what is here?",
             )
         return f", the witness {witness.name} has seen {seen}"
@@ -296,7 +316,8 @@ class _Reading:
         if now - since > STALE:
             raise _Wrong(
                 Finding.UNSIGNED,
-                f"entries since {moment(since)} are not signed: does no process run that has the ledger key?",
+                f"entries since {since:%Y-%m-%d %H:%M:%S} UTC are not signed: "
+                "does no process run that has the ledger key?",
             )
 
     def _oldest(self, covered: int, now: datetime) -> datetime:
@@ -308,39 +329,81 @@ class _Reading:
 
     def look_into(self, vault: Vault) -> str:
         """Every piece of evidence that is at hand."""
+        erased = 0
         for sha256, where in self.evidence.items():
             found = vault.digest(sha256)
-            if found is None:
+            if found is None and sha256 in self._erased_evidence:
+                erased += 1
+            elif found is None:
                 self.elsewhere += 1
             elif found != sha256:
                 raise _Wrong(Finding.EVIDENCE, f"{where}: the evidence {sha256[:12]} is not what was recorded")
             else:
                 self.checked += 1
-        found_here = f"{many(self.checked, 'piece')} of evidence as recorded"
-        return f"{found_here}, {self.elsewhere} not here" if self.elsewhere else found_here
+        self.redacted += erased
+        counts = {"redacted": erased, "not here": self.elsewhere}
+        here = f"{many(self.checked, 'piece')} of evidence as recorded"
+        return ", ".join([here, *(f"{count} {what}" for what, count in counts.items() if count)])
+
+
+class _Values:
+    """The sensitive values of one case. Only what is not there is kept in mind."""
+
+    def __init__(self) -> None:
+        self._missing: dict[str, str] = {}
+        self.redacted = 0
+
+    def follow(self, sealed: Sealed, entry: dict[str, Any]) -> list[str]:
+        """Each value that is there against its commitment; the evidence that this entry says was erased."""
+        given = dict(sealed.disclosures)
+        try:
+            for field, commitment in commitments(entry.get("event")):
+                content = given.pop(commitment, None)
+                if content is None:
+                    self._missing[commitment] = f"{_place(sealed)}: its {field.name}"
+                elif hashlib.sha256(content).hexdigest() != commitment:
+                    told = f"{_place(sealed)}: its {field.name} is not the one that it commits to"
+                    raise _Wrong(Finding.ALTERED, told)
+            erased, evidence = redaction_in(entry)
+        except ValueError as error:
+            raise _Wrong(Finding.MALFORMED, f"{_place(sealed)}: {error}") from None
+        if given:
+            raise _Wrong(Finding.ALTERED, f"{_place(sealed)}: there is a value that it does not commit to")
+        for commitment in erased:
+            if self._missing.pop(commitment, None) is None:
+                told = "it says that a value was erased which is there, or never was"
+                raise _Wrong(Finding.ALTERED, f"{_place(sealed)}: {told}")
+            self.redacted += 1
+        return evidence
+
+    def settle(self) -> None:
+        """After the last entry of the case."""
+        for what in self._missing.values():
+            raise _Wrong(Finding.MISSING, f"{what} was erased, and no entry says by whom and why")
 
 
 def _entry(sealed: Sealed, case: str, expected: int, previous: str) -> dict[str, Any]:
     """The entry in these bytes, if they are what should stand here."""
-
-    def wrong(finding: Finding, what: str) -> _Wrong:
-        return _Wrong(finding, f"case {case}, entry {sealed.seq}: {what}")
-
     if sealed.seq != expected:
-        raise wrong(Finding.MISSING, f"entry {expected} should stand here: entries are missing or doubled")
+        told = f"case {case}, entry {sealed.seq}: entry {expected} should stand here: entries are missing or doubled"
+        raise _Wrong(Finding.MISSING, told)
     if hashlib.sha256(sealed.content).hexdigest() != sealed.hash:
-        raise wrong(Finding.ALTERED, "its bytes are not those that were hashed")
+        raise _Wrong(Finding.ALTERED, f"{_place(sealed)}: its bytes are not those that were hashed")
     try:
         entry, proper = read_canonical(sealed.content)
     except (ValueError, RecursionError):
-        raise wrong(Finding.MALFORMED, "it is not JSON") from None
+        raise _Wrong(Finding.MALFORMED, f"{_place(sealed)}: it is not JSON") from None
     if not proper or not isinstance(entry, dict):
-        raise wrong(Finding.MALFORMED, "it is not canonical JSON")
+        raise _Wrong(Finding.MALFORMED, f"{_place(sealed)}: it is not canonical JSON")
     if (entry.get("case"), entry.get("seq")) != (case, sealed.seq):
-        raise wrong(Finding.ALTERED, "it belongs to another place")
+        raise _Wrong(Finding.ALTERED, f"{_place(sealed)}: it belongs to another place")
     if entry.get("prev") != previous:
-        raise wrong(Finding.ALTERED, "it does not follow the entry before it")
+        raise _Wrong(Finding.ALTERED, f"{_place(sealed)}: it does not follow the entry before it")
     return entry
+
+
+def _place(sealed: Sealed) -> str:
+    return f"case {sealed.case}, entry {sealed.seq}"
 
 
 def _other_root(size: int, anchored: bool) -> _Wrong:
@@ -354,6 +417,7 @@ def _other_root(size: int, anchored: bool) -> _Wrong:
 def _written_at(entry: dict[str, Any]) -> datetime:
     """As the entry says. One that cannot say it counts as old: we never wrote it."""
     try:
-        return datetime.fromisoformat(entry["at"]).astimezone(UTC)
+        at = datetime.fromisoformat(entry["at"])
+        return at if at.tzinfo is UTC else at.astimezone(UTC)
     except (ValueError, KeyError, TypeError, OverflowError):
         return datetime.fromtimestamp(0, UTC)

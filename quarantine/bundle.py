@@ -1,7 +1,8 @@
 """The record in one file, for whoever checks it elsewhere: a ZIP of JSON lines that any text tool can read.
 
 README.txt           what this is, and how to check it
-entries.jsonl        every entry as it was stored, byte for byte, with its hash and its place in the tree
+entries.jsonl        every entry as it was stored, byte for byte, with its hash and its place in the tree; after each
+                     one the sensitive values that it commits to, as far as they were not erased
 cases.jsonl          each case with the number of its entries and the hash of the last one
 checkpoints.jsonl    what was signed, with the words of witnesses
 anchors.jsonl        what was signed and kept outside of the installation
@@ -20,11 +21,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
 from quarantine.audit import Chain, Damaged, Record
+from quarantine.commitment import Disclosure
 from quarantine.errors import Misconfigured, Misused
 from quarantine.evidence import EvidenceStore
 from quarantine.ledger import Sealed, captured_in
@@ -43,15 +46,23 @@ _LINE = re.compile(
     rb'"position":(?P<position>null|-?[0-9]{1,18}),"leaf":"(?P<leaf>(?:[0-9a-f]{2}){0,64})",'
     rb'(?:"entry":(?P<entry>.*)|"hex":"(?P<hex>(?:[0-9a-f]{2})*)")\}\n?', re.DOTALL,
 )  # fmt: skip
+_DISCLOSURE = re.compile(
+    rb'\{"case":"(?P<case>[a-z0-9-]{1,32})","seq":(?P<seq>-?[0-9]{1,18}),"commitment":"(?P<commitment>[0-9a-f]{64})",'
+    rb'(?:"disclosure":(?P<disclosure>.*)|"hex":"(?P<hex>(?:[0-9a-f]{2})*)")\}\n?', re.DOTALL,
+)  # fmt: skip
 
 _README = """\
 This is the record of {origin}, an installation of cloud-quarantine.
 
-Every line of entries.jsonl holds one entry: something that happened in a case, or a word that a person said to it.
+A line of entries.jsonl with "entry" holds one entry: something that happened in a case, or what a person said to it.
 The entry is what follows "entry": on its line, byte for byte. With these bytes:
 
   hash   SHA-256(entry). The next entry of the same case holds it as "prev".
   leaf   SHA-256(0x00 || entry). At "position", it is a leaf of the Merkle tree of RFC 6962 over all entries.
+
+Where an entry has {{"commitment": C}} in place of a value, a line after it has what C is the SHA-256 of: what follows
+"disclosure":, byte for byte, a random number and the value. One that is not there was erased, and a later entry of the
+same case, of type "redacted", names C and says by whom and why.
 
 checkpoints.jsonl has the root of that tree at several sizes, signed with Ed25519 (c2sp.org/tlog-checkpoint).
 
@@ -104,7 +115,7 @@ def _fill(archive: zipfile.ZipFile, record: Record, wrapping: Wrapping) -> tuple
             if chain.length is not None:
                 cases.append({"case": chain.case, "entries": chain.length, "head": chain.head})
             for sealed in chain.entries:
-                file.write(_line(sealed))
+                file.writelines(_lines_of(sealed))
                 entries += 1
                 evidence += _captured(sealed)
     _add(archive, CASES, _lines(cases))
@@ -146,13 +157,20 @@ def _lines(records: Iterable[Any]) -> bytes:
     return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records).encode()
 
 
-def _line(sealed: Sealed) -> bytes:
-    """An entry that is a line of text stands there as it is; another one, which we never wrote, in hexadecimal."""
+def _lines_of(sealed: Sealed) -> Iterator[bytes]:
+    """An entry, and the values that it commits to."""
     place = "null" if sealed.position is None else str(sealed.position)
     head = f'{{"case":"{sealed.case}","seq":{sealed.seq},"hash":"{sealed.hash}","position":{place},'
-    plain = bool(sealed.content) and b"\n" not in sealed.content and b"\r" not in sealed.content
-    body = b'"entry":' + sealed.content if plain else f'"hex":"{sealed.content.hex()}"'.encode()
-    return f'{head}"leaf":"{sealed.leaf.hex()}",'.encode() + body + b"}\n"
+    yield f'{head}"leaf":"{sealed.leaf.hex()}",'.encode() + _body("entry", sealed.content)
+    for commitment, content in sealed.disclosures:
+        head = f'{{"case":"{sealed.case}","seq":{sealed.seq},"commitment":"{commitment}",'
+        yield head.encode() + _body("disclosure", content)
+
+
+def _body(name: str, content: bytes) -> bytes:
+    """What is a line of text stands there as it is; what is not, which we never wrote, in hexadecimal."""
+    plain = bool(content) and b"\n" not in content and b"\r" not in content
+    return (f'"{name}":'.encode() + content if plain else f'"hex":"{content.hex()}"'.encode()) + b"}\n"
 
 
 class Bundle:
@@ -197,6 +215,10 @@ class Bundle:
         """A place without an entry is not in a bundle."""
         return
 
+    def loose(self) -> None:
+        """A value without its entry is not in a bundle."""
+        return
+
     def checkpoints(self) -> list[str]:
         return self._notes(CHECKPOINTS)
 
@@ -219,21 +241,25 @@ class Bundle:
         return [str(note) for note in notes]
 
     def _entries(self, evidence: list[dict[str, Any]]) -> Iterator[Sealed]:
-        """One after the other; what they captured is added to `evidence`."""
+        """One after the other, with its values; what they captured is added to `evidence`."""
+        last: Sealed | None = None
+        beside: list[Disclosure] = []
         for number, line in enumerate(self._read(ENTRIES), 1):
             found = _LINE.fullmatch(line)
+            if found is not None:
+                if last is not None:
+                    yield replace(last, disclosures=tuple(beside)) if beside else last
+                last, beside = _sealed(found), []
+                evidence += _captured(last)
+                continue
+            found = _DISCLOSURE.fullmatch(line)
             if found is None:
                 raise Damaged(f"line {number} of {ENTRIES} is no entry")
-            sealed = Sealed(
-                case=found["case"].decode(),
-                seq=int(found["seq"]),
-                content=bytes.fromhex(found["hex"].decode()) if found["entry"] is None else found["entry"],
-                hash=found["hash"].decode("ascii", "replace"),
-                position=None if found["position"] == b"null" else int(found["position"]),
-                leaf=bytes.fromhex(found["leaf"].decode()),
-            )
-            evidence += _captured(sealed)
-            yield sealed
+            if last is None or (last.case, last.seq) != (found["case"].decode(), int(found["seq"])):
+                raise Damaged(f"line {number} of {ENTRIES} is a value of another entry than the one before it")
+            beside.append(Disclosure(found["commitment"].decode(), _content(found, "disclosure")))
+        if last is not None:
+            yield replace(last, disclosures=tuple(beside)) if beside else last
 
     def _records(self, name: str) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._read(name), 1):
@@ -254,6 +280,22 @@ class Bundle:
 
     def _file(self, name: str) -> IO[bytes]:
         return _whole(lambda: self._archive.open(name))
+
+
+def _sealed(found: re.Match[bytes]) -> Sealed:
+    return Sealed(
+        case=found["case"].decode(),
+        seq=int(found["seq"]),
+        content=_content(found, "entry"),
+        hash=found["hash"].decode("ascii", "replace"),
+        position=None if found["position"] == b"null" else int(found["position"]),
+        leaf=bytes.fromhex(found["leaf"].decode()),
+    )
+
+
+def _content(found: re.Match[bytes], name: str) -> bytes:
+    plain: bytes | None = found[name]
+    return bytes.fromhex(found["hex"].decode()) if plain is None else plain
 
 
 def _whole(read: Callable[[], T]) -> T:

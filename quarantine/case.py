@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quarantine.errors import Misused
-from quarantine.model import Finding, Moment, Resource, Sighting, Value
+from quarantine.model import Finding, Moment, Resource, Sensitive, Sighting, Value
 from quarantine.plan import Image, Nature, Plan, PlannedStep
 from quarantine.state import Difference
 
@@ -80,6 +80,10 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
+Words = Annotated[str, Sensitive()]
+"""What a person may have written."""
+
+
 class Opened(Value):
     type: Literal["opened"] = "opened"
     finding: Finding
@@ -139,7 +143,7 @@ class Approved(Value):
     type: Literal["approved"] = "approved"
     digest: str
     expires_at: Moment
-    reason: str = ""
+    reason: Words = ""
     break_glass: bool = False
     glass: str = ""
 
@@ -307,7 +311,7 @@ class EscalationRequested(Value):
     plan_digest: str = ""
     """The digest of the plan that this person saw; another one is asked for again."""
     expires_at: Moment
-    reason: str = ""
+    reason: Words = ""
 
 
 class EscalationAsked(Value):
@@ -324,7 +328,7 @@ class EscalationEnded(Value):
     """Nothing further is done; the case goes on as it was."""
 
     type: Literal["escalation_ended"] = "escalation_ended"
-    sentence: str
+    sentence: Words
 
 
 class Escalated(Value):
@@ -341,12 +345,12 @@ class Reviewed(Value):
 
     type: Literal["reviewed"] = "reviewed"
     glass: str
-    reason: str = ""
+    reason: Words = ""
 
 
 class ReleaseRequested(Value):
     type: Literal["release_requested"] = "release_requested"
-    reason: str = ""
+    reason: Words = ""
     false_positive: bool = False
     """There was nothing to contain: the finding was wrong."""
 
@@ -397,13 +401,25 @@ class Halted(Value):
 class Resumed(Value):
     type: Literal["resumed"] = "resumed"
     to: Status
-    reason: str = ""
+    reason: Words = ""
+
+
+class Redacted(Value):
+    """Sensitive values, or evidence, were erased: what they were is in nobody's hands here any more."""
+
+    type: Literal["redacted"] = "redacted"
+    commitments: tuple[str, ...] = ()
+    """Those whose values were erased; entries of this case before this one hold them."""
+    evidence: tuple[str, ...] = ()
+    """The SHA-256 of pieces that were captured in this case."""
+    reason: str
+    """It stands in the open: the words of whoever erases are never erased."""
 
 
 class Closed(Value):
     type: Literal["closed"] = "closed"
     outcome: Outcome
-    sentence: str = ""
+    sentence: Words = ""
 
 
 Event = Annotated[
@@ -443,6 +459,7 @@ Event = Annotated[
     | EffectArrivedLate
     | Halted
     | Resumed
+    | Redacted
     | Closed,
     Field(discriminator="type"),
 ]
@@ -488,6 +505,8 @@ MOVES: dict[type[Value], Status | frozenset[Status]] = {
     TakenOver: _ACTING | {Status.NEEDS_HUMAN},  # a worker may die between its last word and giving the case back
     EffectArrivedLate: frozenset(Status),
     Halted: Status.NEEDS_HUMAN,
+    # Not while it is decided or done: the source is asked again with what the finding says.
+    Redacted: frozenset({Status.CONTAINED, Status.NEEDS_HUMAN, Status.CLOSED}),
     Closed: Status.CLOSED,
 }
 

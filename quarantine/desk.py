@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from quarantine.case import (
+    MOVES,
     Approved,
     Case,
     Closed,
@@ -16,6 +17,7 @@ from quarantine.case import (
     EscalationRequested,
     Event,
     Outcome,
+    Redacted,
     ReleaseRequested,
     Resumed,
     Reviewed,
@@ -183,6 +185,23 @@ class Desk:
         other = self._store.live(case.finding, playbook.name)
         if other is not None:
             raise Misused(f"case {other} is open for {playbook.name} on it: see quarantine case show {other}")
+
+    def redact(self, case_id: str, by: str, event: Redacted) -> Case:
+        """Erase values of a case for ever, and record that, in one transaction; the evidence is still to be erased.
+
+        Raises Misused while the case is decided or acted on, Moved if one of them is not there any more.
+        """
+        case = self._store.load(case_id)
+        self.must(by, Word.RULE, *_touched(case))
+        if not event.reason.strip():
+            raise Misused("say why, with --reason: whoever misses it reads it")
+        if case.status not in MOVES[Redacted]:
+            raise Misused(
+                f"case {case.id} is {_where(case)}: what its finding says is still needed, to ask the source again. "
+                "Erase when it is contained, waits for a person, or is closed"
+            )
+        also = Also(keep_due=True, erases=event.commitments)
+        return self._store.append(case, [event], by=by, at=self._clock(), also=also)
 
     # -- who may say it ----------------------------------------------------------------------------------------------
 

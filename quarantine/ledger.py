@@ -1,6 +1,7 @@
 """The record as bytes that cannot be changed unseen.
 
 entry         canonical JSON that holds the hash of its case's last one: a chain for each case
+disclosure    a sensitive value, which the entry only commits to: it can be erased (commitment.py)
 tree          all entries of all cases in one order; its root stands for them (merkle.py)
 checkpoint    the root at a size, signed with a key that the database never sees (note.py)
 proof         one entry, its way to the root, and a checkpoint: verified with the public key alone
@@ -10,11 +11,13 @@ Pure. An entry is stored as exactly these bytes; verification hashes what is sto
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from quarantine.case import Recorded
+from quarantine.case import Recorded, Redacted
+from quarantine.commitment import Disclosure, Salts, commit, disclose
 from quarantine.journal import JOURNAL, Noted
 from quarantine.merkle import includes, inclusion, leaf
 from quarantine.model import canonical
@@ -35,17 +38,27 @@ class Sealed:
     position: int | None = None
     leaf: bytes = b""
     """The hash that the tree has at this place."""
+    disclosures: tuple[Disclosure, ...] = ()
+    """What is there of the values that it commits to."""
 
 
-def seal(recorded: Recorded | Noted, previous: str) -> Sealed:
-    """The canonical bytes of an entry that follows the one with hash `previous`, and their hash."""
-    content = canonical({"v": VERSION, "prev": previous, **recorded.model_dump(mode="json")})
-    return Sealed(recorded.case, recorded.seq, content, hashlib.sha256(content).hexdigest())
+def seal(recorded: Recorded | Noted, previous: str, salts: Salts) -> Sealed:
+    """The canonical bytes of an entry that follows the one with hash `previous`, their hash, and what they hide."""
+    entry = {"v": VERSION, "prev": previous, **recorded.model_dump(mode="json")}
+    disclosures = commit(entry["event"], salts)
+    content = canonical(entry)
+    return Sealed(recorded.case, recorded.seq, content, hashlib.sha256(content).hexdigest(), disclosures=disclosures)
 
 
-def unseal(content: bytes) -> Recorded:
-    """The event of a case in stored bytes."""
-    return Recorded.model_validate(_plain(content))
+def unseal(entries: Iterable[Sealed]) -> list[Recorded]:
+    """The events of a case, in their order. What was erased says by whom and why, as far as that entry is here too."""
+    plain = [(_plain(sealed.content), sealed.disclosures) for sealed in entries]
+    instead = {
+        commitment: _erased(Recorded.model_validate(entry))
+        for entry, _ in plain
+        for commitment in redaction_in(entry)[0]
+    }
+    return [_disclosed(entry, disclosures, instead) for entry, disclosures in plain]
 
 
 def unseal_noted(content: bytes) -> Noted:
@@ -53,10 +66,29 @@ def unseal_noted(content: bytes) -> Noted:
     return Noted.model_validate(_plain(content))
 
 
+def _disclosed(entry: dict[str, Any], disclosures: Sequence[Disclosure], instead: dict[str, str]) -> Recorded:
+    disclose(entry["event"], {item.commitment: json.loads(item.content)[1] for item in disclosures}, instead)
+    return Recorded.model_validate(entry)
+
+
+def _erased(recorded: Recorded) -> str:
+    why = recorded.event.reason if isinstance(recorded.event, Redacted) else ""
+    return f"redacted on {recorded.at:%Y-%m-%d %H:%M:%S} UTC by {recorded.by}, because: {why}"[:_LONGEST]
+
+
+_LONGEST = 1024
+"""Characters of what stands in the place of an erased text."""
+
+
 def _plain(content: bytes) -> dict[str, Any]:
     entry: dict[str, Any] = json.loads(content)
     del entry["v"], entry["prev"]
     return entry
+
+
+def written_at(content: bytes) -> datetime:
+    """When an entry of ours was written, as it says itself."""
+    return datetime.fromisoformat(_plain(content)["at"]).astimezone(UTC)
 
 
 def captured_in(entry: Any) -> list[dict[str, Any]]:
@@ -68,6 +100,17 @@ def captured_in(entry: Any) -> list[dict[str, Any]]:
     if not isinstance(pieces, list) or not all(isinstance(piece, dict) and "sha256" in piece for piece in pieces):
         raise ValueError("it names evidence without a digest")
     return pieces
+
+
+def redaction_in(entry: Any) -> tuple[list[str], list[str]]:
+    """What an entry says was erased: commitments, and digests of evidence. Raises ValueError if it does not say it."""
+    event = entry.get("event") if isinstance(entry, dict) else None
+    if not isinstance(event, dict) or event.get("type") != "redacted":
+        return [], []
+    lists = [event.get("commitments"), event.get("evidence")]
+    if not all(isinstance(named, list) and all(isinstance(item, str) for item in named) for named in lists):
+        raise ValueError("it does not say what was erased")
+    return lists[0], lists[1]  # type: ignore[return-value]
 
 
 def rotation_in(entry: Any) -> str | None:
@@ -113,7 +156,8 @@ def proven(text: str, trusted: Sequence[Verifier]) -> tuple[Recorded | Noted, Ch
     if not includes(checkpoint.size, checkpoint.root, int(number), leaf(entry), path):
         raise Unsigned("the entry is not in the tree that was signed")
     try:
-        noted = _plain(entry).get("case") == JOURNAL
-        return unseal_noted(entry) if noted else unseal(entry), checkpoint
+        plain = _plain(entry)
+        noted = plain.get("case") == JOURNAL
+        return Noted.model_validate(plain) if noted else _disclosed(plain, (), {}), checkpoint
     except (ValueError, KeyError, TypeError):
         raise Unsigned("what is in the tree at this place is no entry") from None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from quarantine.case import (
@@ -32,6 +32,7 @@ from quarantine.case import (
     Probed,
     Reconciled,
     Recorded,
+    Redacted,
     Released,
     ReleaseIntended,
     ReleaseRequested,
@@ -57,7 +58,7 @@ from quarantine.journal import (
 )
 from quarantine.model import Sighting
 from quarantine.state import Difference
-from quarantine.text import many, moment, safe_text
+from quarantine.text import many, safe_text
 
 
 def about(recorded: Recorded) -> str:
@@ -127,10 +128,18 @@ def about(recorded: Recorded) -> str:
             return f"{event.reason}: {event.sentence}"
         case Resumed():
             return _because(f"to {event.to}", event.reason)
+        case Redacted():
+            return _because(f"{_erased(event)} erased", event.reason)
         case Closed():
             return _because(str(event.outcome), event.sentence)
         case NotApplied() | Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
             return event.sentence
+
+
+def _erased(event: Redacted) -> str:
+    values = many(len(event.commitments), "value") if event.commitments else ""
+    pieces = f"{many(len(event.evidence), 'piece')} of evidence" if event.evidence else ""
+    return " and ".join(part for part in (values, pieces) if part)
 
 
 def act_in_words(act: Act) -> str:
@@ -198,6 +207,10 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{name}.{key}", inner)
     else:
         yield name, value
+
+
+def moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def gap(span: timedelta) -> str:

@@ -29,11 +29,11 @@ from quarantine.case import (
     Verified,
     fold,
 )
-from quarantine.ledger import START, unseal
-from quarantine.narrative import about, changed, gap, said, values
+from quarantine.ledger import START, Sealed, unseal
+from quarantine.narrative import about, changed, gap, moment, said, values
 from quarantine.note import Checkpoint, Note
 from quarantine.plan import Nature, PlannedStep
-from quarantine.text import many, moment, safe_text
+from quarantine.text import many, safe_text
 
 LONGEST = 4000
 """Characters of one text of others that are shown."""
@@ -43,7 +43,7 @@ LONGEST = 4000
 class Papers:
     """What a page is made of."""
 
-    entries: Sequence[bytes]
+    entries: Sequence[Sealed]
     """Of the case, as they are stored, in their order."""
     proof: str | None
     """Of its last signed entry; None if nothing of it is signed yet."""
@@ -59,7 +59,7 @@ class Markup(str):
 
 def page(papers: Papers) -> str:
     """The page. Raises Misused if the entries make no case."""
-    events = [unseal(entry) for entry in papers.entries]
+    events = unseal(papers.entries)
     case = fold(events)
     parts = [
         _head(case, events),
@@ -356,14 +356,15 @@ def _proof(case: Case, papers: Papers) -> Markup:
 def _proven(proof: str) -> tuple[Recorded, Checkpoint]:
     """What our own proof is about; it was made just now, and is not checked here."""
     head, _, note = proof.partition("\n\n")
-    entry = unseal(base64.b64decode(head.split("\n")[1].removeprefix("extra ")))
-    return entry, Checkpoint.parse(Note.parse(note).body)
+    entry = base64.b64decode(head.split("\n")[1].removeprefix("extra "))
+    (recorded,) = unseal([Sealed("", 0, entry, "")])
+    return recorded, Checkpoint.parse(Note.parse(note).body)
 
 
 def _hashes(papers: Papers) -> Markup:
     rows = [_row("start", _tag("code", START))]
     rows += [
-        _row(str(number), _tag("code", hashlib.sha256(entry).hexdigest()))
+        _row(str(number), _tag("code", hashlib.sha256(entry.content).hexdigest()))
         for number, entry in enumerate(papers.entries, 1)
     ]
     return _table(("Entry", "SHA-256"), rows, "hashes")

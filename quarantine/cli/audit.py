@@ -7,6 +7,8 @@ import click
 from quarantine.cli import options
 from quarantine.cli.exporting import export
 from quarantine.cli.reconciling import reconcile
+from quarantine.cli.redacting import redact
+from quarantine.cli.standing import status
 from quarantine.cli.verifying import verify
 from quarantine.errors import Misconfigured
 
@@ -125,8 +127,7 @@ def _show_journal(entries: "list[Noted]") -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
-    from quarantine.narrative import act_in_words
-    from quarantine.text import moment
+    from quarantine.narrative import act_in_words, moment
 
     rows = [
         (
@@ -140,5 +141,5 @@ def _show_journal(entries: "list[Noted]") -> None:
     screen.stdout().table(("ENTRY", "AT", "BY", "WHAT"), rows)
 
 
-for _more in (export, verify, reconcile):
+for _more in (export, verify, status, redact, reconcile):
     command.add_command(_more)

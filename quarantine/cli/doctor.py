@@ -124,7 +124,8 @@ def _ledger(app: "App") -> Iterator["Check"]:
     """Is the record signed, and seen by those who watch over it?"""
     from quarantine.audit import STALE, UNSEEN
     from quarantine.errors import QuarantineError
-    from quarantine.text import many, moment
+    from quarantine.narrative import moment
+    from quarantine.text import many
 
     try:
         last, waiting, seen = app.store.last_checkpoint(), app.store.unsealed(), app.store.seen()

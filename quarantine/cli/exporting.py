@@ -71,7 +71,7 @@ def _activities(app: "App", file: Path) -> int:
     try:
         with file.open("x", encoding="utf-8") as target, app.store.record() as record:
             for chain in record.chains():
-                events = [unseal(sealed.content) for sealed in chain.entries] if chain.case != JOURNAL else []
+                events = unseal(chain.entries) if chain.case != JOURNAL else []
                 for activity in activities(events) if events else ():
                     target.write(json.dumps(activity.record()) + "\n")
                     count += 1

@@ -145,7 +145,7 @@ def _show(switches: list["Switch"]) -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
-    from quarantine.text import moment
+    from quarantine.narrative import moment
 
     if not switches:
         options.tell("No kill switch is on.")

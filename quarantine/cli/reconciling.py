@@ -69,7 +69,7 @@ def _histories(record: "Record", ours: "Ours") -> None:
     from quarantine.ledger import unseal
 
     for chain in record.chains():
-        history = [unseal(sealed.content) for sealed in chain.entries] if chain.case != JOURNAL else []
+        history = unseal(chain.entries) if chain.case != JOURNAL else []
         if history:
             ours.add(history)
 

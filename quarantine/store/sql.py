@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,7 +27,6 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
-    literal,
     make_url,
     select,
     text,
@@ -39,6 +38,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from quarantine.case import Case, Event, Opened, Recorded, Status, fold
+from quarantine.commitment import COMMITS, new_salt
 from quarantine.config import Guards, NoticeKind
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Superseded, Unavailable
 from quarantine.guard import Tallies
@@ -59,7 +59,7 @@ from quarantine.model import Finding, Resource
 from quarantine.notice import Notice
 from quarantine.notice import notices as worth_telling
 from quarantine.people import Token, Word, token_of
-from quarantine.store import glasses, journal, notices, schema, tallies, tokens, tree
+from quarantine.store import disclosures, glasses, journal, notices, schema, tallies, tokens, tree
 from quarantine.store.glasses import Glass
 from quarantine.store.notices import Channels, Letter, Sending
 from quarantine.store.record import StoredRecord
@@ -74,7 +74,7 @@ _CASE = select(schema.cases).where(schema.cases.c.id == bindparam("case")).with_
 _CHANGE_CASE = update(schema.cases).where(schema.cases.c.id == bindparam("case"))
 _ADD_EVENT = insert(schema.events)
 _EVENTS = (
-    select(schema.events.c.content)
+    select(schema.events.c.seq, schema.events.c.content, schema.events.c.hash)
     .where(schema.events.c.case_id == bindparam("case"), schema.events.c.seq > bindparam("after"))
     .order_by(schema.events.c.seq)
 )
@@ -85,7 +85,6 @@ _OURS = (
     & (schema.cases.c.owner == bindparam("whose"))
 )
 _DUE = schema.cases.c.due_at <= bindparam("now")
-_EARLY = schema.cases.c.early_at <= bindparam("now")
 _NOBODYS = schema.cases.c.lease_until.is_(None) | (schema.cases.c.lease_until < bindparam("now"))
 _FREE_CASE = (
     select(schema.cases.c.id, schema.cases.c.epoch, schema.cases.c.owner)
@@ -95,23 +94,20 @@ _FREE_CASE = (
     .with_for_update(skip_locked=True)
 )
 _THIS = _FREE_CASE.where(schema.cases.c.id == bindparam("case"))
-_THIS_IF_DUE = _THIS.where(_DUE | _EARLY)
+_THIS_IF_DUE = _THIS.where(_DUE)
 _NEXT = _FREE_CASE.where(_DUE)
-_DELIVERED = select(schema.intake.c.id).where(schema.intake.c.status == "waiting").limit(1).exists()
-_NEXT_EARLY = _FREE_CASE.where(_EARLY, ~_DELIVERED)
-_NEVER_ACTED = select(schema.cases.c.id).where(_DUE, _NOBODYS, schema.cases.c.acted_at.is_(None)).limit(1).exists()
-_FIRST_TURN = select(literal(1)).where(_DELIVERED | _NEVER_ACTED)
+_FIRST_TURN = select(schema.cases.c.id).where(_DUE, _NOBODYS, schema.cases.c.acted_at.is_(None)).limit(1)
 _FREE_ALL = (
     update(schema.cases)
     .where(schema.cases.c.owner == bindparam("whose"))
     .values(owner=None, lease_until=None)
-    .returning(schema.cases.c.id, schema.cases.c.due_at, schema.cases.c.early_at)
+    .returning(schema.cases.c.id, schema.cases.c.due_at)
 )
 _FREE = (
     update(schema.cases)
     .where(_OURS)
     .values(owner=None, lease_until=None)
-    .returning(schema.cases.c.id, schema.cases.c.due_at, schema.cases.c.early_at)
+    .returning(schema.cases.c.id, schema.cases.c.due_at)
 )
 _LEFT = select(schema.cases.c.lease_until).where(_OURS)
 _LOG = select(schema.installation.c.value).where(schema.installation.c.name == "log")
@@ -166,8 +162,6 @@ class Also:
 
     due: datetime | None = None
     """When to look at the case again; None for not by itself. A closed case, or one for a person, is never due."""
-    early: datetime | None = None
-    """From when on to look at it already, if nothing else waits."""
     keep_due: bool = False
     """Leave the due time as it is."""
     hold: Hold | None = None
@@ -176,6 +170,8 @@ class Also:
     uses: Glass | None = None
     """A break-glass token, with its use filled in."""
     reviews: Glass | None = None
+    erases: tuple[str, ...] = ()
+    """Commitments whose values go, and every copy of them."""
 
 
 @dataclass(frozen=True)
@@ -405,7 +401,7 @@ class Store:
         """
         finding = opened.finding
         case = fold([Recorded(case=f"c-{uuid.uuid4().hex[:12]}", seq=1, at=at, by=by, event=opened)])
-        sealed = seal(Recorded(case=case.id, seq=1, at=at, by=by, event=opened), START)
+        sealed = seal(Recorded(case=case.id, seq=1, at=at, by=by, event=opened), START, new_salt)
         with self._write("open") as connection:
             now = self._now(connection)
             try:
@@ -435,7 +431,7 @@ class Store:
         """Add events to a case, in one transaction with everything in `also`.
 
         Raises Fenced if `lease` is given and no longer ours, Misused if the case as it now stands does not allow an
-        event, Held if another case holds the resource.
+        event, Held if another case holds the resource, Moved if what `also` erases is not there.
         """
         known = case if isinstance(case, Case) else None
         case_id = case if isinstance(case, str) else case.id
@@ -453,16 +449,18 @@ class Store:
                 recorded = Recorded(case=case_id, seq=current.seq + 1, at=at, by=by, event=item)
                 was, current = current, fold([recorded], current)
                 told += worth_telling(was, current, recorded)
-                sealed = seal(recorded, head)
+                sealed = seal(recorded, head, new_salt)
                 head = sealed.hash
                 _insert_event(connection, sealed, item.type)
+            if also.erases:
+                current = _erased(connection, case_id, also.erases)
             values: dict[str, Any] = {**_projection(current), "head": head}
             spoken_meanwhile = lease is not None and known is not None and row.seq != known.seq
             if current.status in _AT_REST:
-                values |= {"due_at": None, "early_at": None}
+                values["due_at"] = None
             elif not also.keep_due and not (spoken_meanwhile and row.due_at is not None):
                 # What somebody said during a worker's turn is not put off by what that worker goes on to wait for.
-                values |= {"due_at": _seconds(also.due), "early_at": _seconds(also.early)}
+                values["due_at"] = None if also.due is None else also.due.timestamp()
             connection.execute(_CHANGE_CASE, {"case": case_id, **values})
             self._write_also(connection, current, also, at)
             for notice in told:
@@ -483,10 +481,10 @@ class Store:
             raise NotFound(f"there is no case {case_id}. See: quarantine case list")
         return found
 
-    def contents(self, case_id: str) -> list[bytes]:
-        """Every entry of a case as it is stored, in order. Raises NotFound."""
+    def entries(self, case_id: str) -> list[Sealed]:
+        """Every entry of a case as it is stored, in order; none says its place in the tree. Raises NotFound."""
         with self._read() as connection:
-            found = [bytes(content) for content in connection.execute(_EVENTS, {"case": case_id, "after": 0}).scalars()]
+            found = _entries(connection, case_id, 0)
         if not found:
             raise NotFound(f"there is no case {case_id}. See: quarantine case list")
         return found
@@ -545,8 +543,17 @@ class Store:
     def journal(self) -> list[Noted]:
         """What was done to the installation itself, in order."""
         with self._read() as connection:
-            found = connection.execute(_EVENTS, {"case": JOURNAL, "after": 0}).scalars()
-            return [unseal_noted(bytes(content)) for content in found]
+            return [unseal_noted(sealed.content) for sealed in _entries(connection, JOURNAL, 0)]
+
+    def forget(self) -> bool:
+        """After something was erased: also from where SQLite keeps pages until it needs them. False: not yet."""
+        if not self._sqlite:
+            return False
+        connection = self._engine.raw_connection()  # in no transaction
+        try:
+            return bool(connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+        finally:
+            connection.close()
 
     # -- the tree --------------------------------------------------------------------------------------------
 
@@ -595,6 +602,11 @@ class Store:
         with self._read() as connection:
             return tree.last_checkpoint(connection)
 
+    def lag(self, size: int) -> tree.Lag:
+        """What comes after the first `size` entries: not signed, not witnessed, or not anchored, as `size` says."""
+        with self._read() as connection:
+            return tree.lag(connection, size)
+
     def seen(self) -> dict[str, tuple[int, datetime]]:
         """By witness: the largest state of the record that it has cosigned, and when."""
         with self._read() as connection:
@@ -626,21 +638,16 @@ class Store:
         """The lease on a due case, or on `case_id` whether due or not; None if there is none or it is taken."""
         if case_id is not None:
             return self._claim(owner, span, _THIS, case_id)
-        for wanted in (_NEXT, _NEXT_EARLY):
-            # On SQLite whoever looks in a transaction that may write holds up everybody who does.
-            if not self._sqlite or self._finds(wanted):
-                lease = self._claim(owner, span, wanted)
-                if lease is not None:
-                    return lease
-        return None
+        if self._sqlite:  # where whoever looks in a transaction that may write holds up everybody who does
+            with self._read() as connection:
+                if connection.execute(_NEXT, {"now": self._now(connection)}).one_or_none() is None:
+                    return None
+        return self._claim(owner, span, _NEXT)
 
-    def others_wait(self) -> bool:
-        """Is there a delivery that nobody has looked at, or a due case that nobody has and that never acted?"""
-        return self._finds(_FIRST_TURN)
-
-    def _finds(self, wanted: Any) -> bool:
+    def waits_for_its_first_turn(self) -> bool:
+        """Is there a due case that nobody has, and that never acted?"""
         with self._read() as connection:
-            return connection.execute(wanted, {"now": self._now(connection)}).one_or_none() is not None
+            return connection.execute(_FIRST_TURN, {"now": self._now(connection)}).one_or_none() is not None
 
     def claim_hinted(self, owner: str, span: timedelta, case_id: str) -> Lease | None:
         """The lease on this case; None if it is not due any more, or taken."""
@@ -655,7 +662,7 @@ class Store:
             until = now + span.total_seconds()
             taken = {"owner": owner, "lease_until": until, "epoch": row.epoch + 1}
             connection.execute(_CHANGE_CASE, {"case": row.id, **taken})
-        return Lease(row.id, owner, row.epoch + 1, schema.moment(until), row.owner or "")
+        return Lease(row.id, owner, row.epoch + 1, _moment(until), row.owner or "")
 
     def renew(self, lease: Lease, span: timedelta) -> Lease:
         """The same lease, longer. Raises Fenced if it was taken over."""
@@ -664,7 +671,7 @@ class Store:
             renewed = connection.execute(update(schema.cases).where(_OURS).values(lease_until=until), _of(lease))
             if renewed.rowcount != 1:
                 raise Fenced(f"case {lease.case} was taken over")
-        return replace(lease, until=schema.moment(until))
+        return replace(lease, until=_moment(until))
 
     def check(self, lease: Lease) -> timedelta:
         """What is left of a lease. Raises Fenced if it was taken over."""
@@ -684,7 +691,7 @@ class Store:
         """What is due when it is given back was made so during the turn: its own hint found it taken."""
         now = self._now(connection)
         for row in connection.execute(freeing, whose).all():
-            if any(at is not None and at <= now for at in (row.due_at, row.early_at)):
+            if row.due_at is not None and row.due_at <= now:
                 self._hints.give(connection, row.id)
 
     def owners(self) -> list[str]:
@@ -709,7 +716,8 @@ class Store:
             now, table = self._now(connection), schema.cases.c
             due = select(table.id).where(_DUE, _NOBODYS).order_by(table.due_at).limit(limit)
             topics = [str(case_id) for case_id in connection.execute(due, {"now": now}).scalars()]
-            if connection.execute(select(_DELIVERED)).scalar():
+            waiting = select(schema.intake.c.id).where(schema.intake.c.status == "waiting").limit(1)
+            if connection.execute(waiting).scalar() is not None:
                 topics.append(DELIVERIES)
             return self._hints.repeat(connection, topics) if topics else 0
 
@@ -717,7 +725,14 @@ class Store:
         """When this case is due; None for not by itself."""
         with self._read() as connection:
             due = connection.execute(select(schema.cases.c.due_at).where(schema.cases.c.id == case_id)).scalar()
-        return None if due is None else schema.moment(due)
+        return None if due is None else _moment(due)
+
+    def next_due(self) -> datetime | None:
+        """When the next case that nobody holds is due."""
+        query = select(func.min(schema.cases.c.due_at))
+        with self._read() as connection:
+            due = connection.execute(query).scalar()
+        return None if due is None else _moment(due)
 
     @contextmanager
     def news(self) -> Iterator[Callable[[], bool]]:
@@ -787,7 +802,7 @@ class Store:
         """The oldest deliveries that no one has looked at."""
         with self._read() as connection:
             return [
-                Delivery(row.source, row.delivery, schema.moment(row.received_at), bytes(row.body), row.id)
+                Delivery(row.source, row.delivery, _moment(row.received_at), bytes(row.body), row.id)
                 for row in connection.execute(_WAITING, {"most": limit})
             ]
 
@@ -839,7 +854,7 @@ class Store:
         """Every kill switch that is on."""
         with self._read() as connection:
             rows = connection.execute(_SWITCHES).all()
-        return [Switch(row.scope, row.reason, row.by, schema.moment(row.at)) for row in rows]
+        return [Switch(row.scope, row.reason, row.by, _moment(row.at)) for row in rows]
 
     def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
         """Turn a kill switch on or off."""
@@ -1101,8 +1116,14 @@ def _tune_sqlite(engine: Any) -> None:
     def _connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         _use_wal(connection)
-        for pragma in ("synchronous=FULL", f"busy_timeout={_PATIENCE * 1000}", "recursive_triggers=ON"):
-            # FULL: with NORMAL a power cut may lose the last commits, and an intent must not be lost.
+        for pragma in (
+            "synchronous=FULL",
+            f"busy_timeout={_PATIENCE * 1000}",
+            "recursive_triggers=ON",
+            "secure_delete=ON",
+        ):
+            # FULL: with NORMAL a power cut may lose the last commits, and an intent must not be lost. Secure: what a
+            # redaction erases is not left behind in pages that are free.
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -1124,13 +1145,13 @@ def _projection(case: Case) -> dict[str, Any]:
         "severity": str(case.finding.severity),
         "opened_by": case.opened_by,
         "identity": _sha256(case.resource.identity),
-        "acted_at": _seconds(case.acted_at),
-        "contained_at": _seconds(case.contained_at),
+        "acted_at": None if case.acted_at is None else case.acted_at.timestamp(),
+        "contained_at": None if case.contained_at is None else case.contained_at.timestamp(),
         "failed": case.failed,
         "false_positive": case.false_positive,
         "sentence": (case.escalation.sentence if case.escalation is not None else "") or case.sentence,
         "since": case.since.timestamp(),
-        "asks_until": _seconds(case.asks_until),
+        "asks_until": None if case.asks_until is None else case.asks_until.timestamp(),
         "glass_broken": case.glass_broken,
         "updated_at": case.updated_at.timestamp(),
         "live_key": _live_key(case.named_as, case.playbook) if live else None,
@@ -1157,11 +1178,28 @@ def _settled(delivery: Delivery, results: list[dict[str, Any]]) -> dict[str, Any
 def _insert_event(connection: Connection, sealed: Sealed, kind: str) -> None:
     row = {"case_id": sealed.case, "seq": sealed.seq, "type": kind, "content": sealed.content, "hash": sealed.hash}
     connection.execute(_ADD_EVENT, row)
+    disclosures.keep(connection, sealed)
 
 
 def _events(connection: Connection, case_id: str, after: int) -> list[Recorded]:
-    found = connection.execute(_EVENTS, {"case": case_id, "after": after})
-    return [unseal(bytes(content)) for content in found.scalars()]
+    return unseal(_entries(connection, case_id, after))
+
+
+def _entries(connection: Connection, case_id: str, after: int) -> list[Sealed]:
+    rows = [(seq, bytes(content), hashed) for seq, content, hashed in
+            connection.execute(_EVENTS, {"case": case_id, "after": after})]  # fmt: skip
+    # Most entries commit to nothing, and then nothing is asked for.
+    hidden = any(COMMITS in content for _, content, _ in rows)
+    known = disclosures.of_case(connection, case_id, after) if hidden else {}
+    return [Sealed(case_id, seq, content, hashed, disclosures=known.get(seq, ())) for seq, content, hashed in rows]
+
+
+def _erased(connection: Connection, case_id: str, commitments: tuple[str, ...]) -> Case:
+    """The case as it is without these values. Raises Moved if somebody else has erased one of them."""
+    if disclosures.erase(connection, case_id, commitments) != len(commitments):
+        raise Moved(f"case {case_id}: some of it was erased meanwhile. Look again")
+    disclosures.erase_copies(connection, case_id)
+    return fold(_events(connection, case_id, 0))
 
 
 def _of(lease: Lease) -> dict[str, Any]:
@@ -1179,17 +1217,17 @@ def _line(row: Row[Any]) -> Line:
         resource=row.resource,
         scope=row.scope,
         severity=row.severity,
-        opened_at=schema.moment(row.opened_at),
-        updated_at=schema.moment(row.updated_at),
-        since=schema.moment(row.since),
+        opened_at=_moment(row.opened_at),
+        updated_at=_moment(row.updated_at),
+        since=_moment(row.since),
         sentence=row.sentence,
-        asks_until=None if row.asks_until is None else schema.moment(row.asks_until),
+        asks_until=None if row.asks_until is None else _moment(row.asks_until),
         glass_broken=bool(row.glass_broken),
     )
 
 
-def _seconds(at: datetime | None) -> float | None:
-    return None if at is None else at.timestamp()
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ is that in which transactions became visible, and no transaction that commits la
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from quarantine.ledger import proof_of
+from quarantine.ledger import proof_of, written_at
 from quarantine.merkle import SIZE, Frontier, consistency, leaf
 from quarantine.note import Checkpoint, Note
 from quarantine.store import schema
@@ -48,6 +49,33 @@ def grow(connection: Connection, most: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Lag:
+    """What a state of the tree does not cover."""
+
+    entries: int
+    since: datetime | None
+    """When the oldest of them was written; None if there is none."""
+
+
+def lag(connection: Connection, size: int) -> Lag:
+    """What comes after the first `size` entries of the tree, sealed or not."""
+    first = connection.execute(
+        select(schema.events.c.content)
+        .join(schema.leaves, schema.leaves.c.entry == schema.events.c.id)
+        .where(schema.leaves.c.position == size)
+    ).scalar()
+    oldest = connection.execute(
+        select(schema.events.c.content)
+        .join(schema.unsealed, schema.unsealed.c.entry == schema.events.c.id)
+        .order_by(schema.events.c.id)
+        .limit(1)
+    ).scalar()
+    grown = connection.execute(select(schema.tree.c.size)).scalar_one()
+    written = [written_at(bytes(content)) for content in (first, oldest) if content is not None]
+    return Lag(max(0, grown - size) + waiting(connection), min(written, default=None))
+
+
 def unsigned(connection: Connection) -> Frontier | None:
     """The tree, if no checkpoint of this size was signed yet."""
     row = connection.execute(select(schema.tree)).one()
@@ -67,7 +95,7 @@ def last_checkpoint(connection: Connection) -> tuple[datetime, str] | None:
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    return schema.moment(row.at), row.note + _lines(connection, row.size)
+    return datetime.fromtimestamp(row.at, UTC), row.note + _lines(connection, row.size)
 
 
 def _lines(connection: Connection, size: int) -> str:
@@ -89,7 +117,7 @@ def seen(connection: Connection) -> dict[str, tuple[int, datetime]]:
     """By witness: the largest state that it has cosigned, and when."""
     found: dict[str, tuple[int, datetime]] = {}
     for row in connection.execute(select(schema.cosignatures).order_by(schema.cosignatures.c.size)):
-        found[row.witness] = row.size, schema.moment(row.at)
+        found[row.witness] = row.size, datetime.fromtimestamp(row.at, UTC)
     return found
 
 

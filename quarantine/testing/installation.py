@@ -21,7 +21,7 @@ from quarantine.case import Case
 from quarantine.config import Approvals, Budget, Guards, Mode, Settings, Watch
 from quarantine.desk import Desk
 from quarantine.engine import Engine
-from quarantine.evidence import EvidenceStore
+from quarantine.evidence import EvidenceStore, Folder
 from quarantine.intake import Intake
 from quarantine.match import Matcher
 from quarantine.model import Finding, Resource, Severity
@@ -97,7 +97,7 @@ class Installation:
         self.store.migrate()
         self.desk = Desk(self.store, self.settings.approvals, self.clock)
         self.intake = Intake(self.store, self.registry, Matcher(loaded), {}, self.clock)
-        self.evidence = EvidenceStore(self.folder / "evidence")
+        self.evidence = EvidenceStore(Folder(self.folder / "evidence"))
         self.witness = self.new_witness()
         self.planner = self.new_planner()
         self.workers = 0

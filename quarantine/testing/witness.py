@@ -114,7 +114,7 @@ class Witness:
             if case == JOURNAL:
                 continue
             known = self._histories.setdefault(case, [])
-            known += [unseal(sealed.content) for sealed in tuple(chain)[len(known) :]]
+            known += unseal(tuple(chain)[len(known) :])
             self._fold(case)
 
     def cases(self) -> list[Case]:

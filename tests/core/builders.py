@@ -93,6 +93,11 @@ def custody(**parts: Any) -> Custody:
     return Custody(**{**usual, **parts})
 
 
+def salt() -> str:
+    """One that everybody knows, so that the same entry has the same bytes."""
+    return "5a" * 16
+
+
 def opened(**parts: Any) -> Opened:
     usual = {"finding": finding(), "playbook": "close-machine", "playbook_digest": playbook().digest}
     return Opened(**{**usual, **parts})

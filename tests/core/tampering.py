@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from quarantine.audit import Chain, Damaged, Finding, Report, Trust, verify_signed
 from quarantine.bundle import Bundle, Wrapping, write
-from quarantine.evidence import EvidenceStore
+from quarantine.evidence import EvidenceStore, Folder
 from quarantine.journal import JOURNAL
 from quarantine.ledger import START, Sealed
 from quarantine.merkle import leaf, root
@@ -46,6 +46,9 @@ class Rows:
             yield Chain(case, length, head, ())
 
     def stray(self) -> None:
+        return None
+
+    def loose(self) -> None:
         return None
 
     def checkpoints(self) -> list[str]:
@@ -105,7 +108,7 @@ class Database:
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
-        self.evidence = EvidenceStore(folder / "evidence")
+        self.evidence = EvidenceStore(Folder(folder / "evidence"))
 
     def load(self) -> Rows:
         with self._store.record() as record:
@@ -117,6 +120,7 @@ class Database:
         with engine.begin() as connection:
             for table, columns in {
                 "events": f"id {number}, case_id TEXT, seq {number}, type TEXT, content {raw}, hash TEXT",
+                "disclosures": f"case_id TEXT, seq {number}, commitment TEXT, content {raw}",
                 "leaves": f"position {number}, entry {number}, hash {raw}",
                 "checkpoints": f"size {number}, at FLOAT, note TEXT",
             }.items():
@@ -136,6 +140,9 @@ class Database:
                 event = {"id": index, "case": entry.case, "seq": entry.seq, "raw": entry.content, "hash": entry.hash}
                 added = text("INSERT INTO events VALUES (:id, :case, :seq, 'any', :raw, :hash)")
                 connection.execute(added, event)
+                for commitment, content in entry.disclosures:
+                    value = {"case": entry.case, "seq": entry.seq, "name": commitment, "raw": content}
+                    connection.execute(text("INSERT INTO disclosures VALUES (:case, :seq, :name, :raw)"), value)
                 if entry.position is not None:
                     place = {"position": entry.position, "entry": index, "leaf": entry.leaf}
                     connection.execute(text("INSERT INTO leaves VALUES (:position, :entry, :leaf)"), place)
@@ -155,7 +162,7 @@ class Exported:
     def __init__(self, store: Store, folder: Path) -> None:
         self._folder = folder
         self._number = 0
-        self.evidence = EvidenceStore(folder / "evidence")
+        self.evidence = EvidenceStore(Folder(folder / "evidence"))
         with store.record() as record:
             self.save(rows_of(record))
 

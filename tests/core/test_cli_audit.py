@@ -137,6 +137,23 @@ def test_a_key_that_others_can_read_is_told_of_and_nothing_is_lost(
     assert line("audit", "verify").exit_code == 0
 
 
+def test_status_says_how_far_each_is_behind(line: CommandLine, case: str, tmp_path: Path) -> None:
+    anchor, witness = tmp_path / "anchors", str(Key("soc/witness", b"w" * 32).as_witness().verifier)
+    entries = line.asks("audit", "verify")["entries"]
+    ledger = {"anchor": str(anchor), "witnesses": {"soc": {"url": "http://127.0.0.1:1", "key": witness}}}
+    line.configure(ledger=ledger)
+    signed, seen, anchored = line.asks("audit", "status")
+    assert (signed["name"], signed["covers"], signed["behind"]) == ("checkpoint", entries, 0)
+    assert signed["behind_seconds"] == 0
+    for record, name in ((seen, "witness soc"), (anchored, "anchor")):
+        assert (record["name"], record["covers"], record["behind"]) == (name, 0, entries)
+        assert record["behind_seconds"] > 0
+    anchor.write_text(line("audit", "checkpoint").stdout)
+    assert line.asks("audit", "status")[2]["behind"] == 0
+    table = line("audit", "status").stdout
+    assert [row.split()[0] for row in table.splitlines()] == ["WHAT", "checkpoint", "witness", "anchor"]
+
+
 @pytest.mark.parametrize("words", [("key",), ("checkpoint",)])
 def test_where_nothing_is_signed_yet_it_is_said_what_signs(line: CommandLine, words: tuple[str, ...]) -> None:
     refused = line("audit", *words)

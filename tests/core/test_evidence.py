@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from quarantine.action import Artifact
 from quarantine.case import Captured
 from quarantine.config import Evidence as Limits
 from quarantine.errors import NotFound, QuarantineError
-from quarantine.evidence import EvidenceStore
+from quarantine.evidence import EvidenceStore, Folder, Locker
 from tests.core.cli_bench import CommandLine
 
 
@@ -19,18 +20,53 @@ def artifact(content: bytes, name: str = "log") -> Artifact:
     return Artifact(name=name, media_type="text/plain", content=content)
 
 
+class Bucket:
+    """A locker that is no folder, as one in object storage would be."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def put(self, sha256: str, content: bytes) -> None:
+        self.objects[sha256] = content
+
+    def open(self, sha256: str) -> BytesIO | None:
+        return BytesIO(self.objects[sha256]) if sha256 in self.objects else None
+
+    def remove(self, sha256: str) -> None:
+        self.objects.pop(sha256, None)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def locker(request: pytest.FixtureRequest, tmp_path: Path) -> Locker:
+    return Folder(tmp_path / "evidence") if request.param == "folder" else Bucket()
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> EvidenceStore:
-    return EvidenceStore(tmp_path / "evidence", Limits(largest_bytes=1024, step_bytes=2500))
+def small(locker: Locker) -> EvidenceStore:
+    return EvidenceStore(locker, Limits(largest_bytes=1024, step_bytes=2500))
 
 
-def test_the_same_content_is_one_file_that_others_cannot_read(small: EvidenceStore) -> None:
+def lying(locker: Locker) -> int:
+    """How many pieces are there."""
+    if isinstance(locker, Bucket):
+        return len(locker.objects)
+    return sum(1 for path in Path(str(locker)).rglob("*") if path.is_file())
+
+
+def test_the_same_content_is_there_once_until_it_is_erased(small: EvidenceStore, locker: Locker) -> None:
     first, second = small.keep(artifact(b"x", "a")), small.keep(artifact(b"x", "b"))
-    assert (first.sha256, first.cut_from) == (second.sha256, None)
-    (path,) = [path for path in small.folder.rglob("*") if path.is_file()]
-    assert (path.read_bytes(), path.stat().st_mode & 0o077) == (b"x", 0)
-    assert small.digest(first.sha256) == first.sha256
-    assert small.digest("0" * 64) is None
+    assert (first.sha256, first.cut_from, lying(locker)) == (second.sha256, None, 1)
+    assert (small.digest(first.sha256), small.content(first.sha256)) == (first.sha256, b"x")
+    small.erase(first.sha256)
+    small.erase(first.sha256)
+    assert (small.digest(first.sha256), small.content(first.sha256), lying(locker)) == (None, None, 0)
+    with pytest.raises(NotFound, match="is missing"):
+        small.read(first.sha256)
+
+
+def test_others_cannot_read_a_file(tmp_path: Path) -> None:
+    kept = EvidenceStore(Folder(tmp_path)).keep(artifact(b"x"))
+    assert Folder(tmp_path).place(kept.sha256).stat().st_mode & 0o077 == 0
 
 
 def test_what_is_too_large_is_cut_and_that_is_said(small: EvidenceStore) -> None:
@@ -40,12 +76,14 @@ def test_what_is_too_large_is_cut_and_that_is_said(small: EvidenceStore) -> None
     assert small.keep(artifact(b"y" * 1024)).cut_from is None
 
 
-def test_all_of_one_step_has_a_limit_too_and_nothing_is_collected_beforehand(small: EvidenceStore) -> None:
+def test_all_of_one_step_has_a_limit_too_and_nothing_is_collected_beforehand(
+    small: EvidenceStore, locker: Locker
+) -> None:
     kept_when_asked: list[int] = []
 
     def collected() -> Iterator[Artifact]:
         for number in range(4):
-            kept_when_asked.append(sum(1 for path in small.folder.rglob("*") if path.is_file()))
+            kept_when_asked.append(lying(locker))
             yield artifact(bytes([number]) * 1000)
 
     kept = small.keep_all(collected())
@@ -56,12 +94,13 @@ def test_all_of_one_step_has_a_limit_too_and_nothing_is_collected_beforehand(sma
 def test_a_disk_that_does_not_take_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "evidence").write_text("a file stands where the folder should be")
     with pytest.raises(QuarantineError, match="evidence cannot be kept in"):
-        EvidenceStore(tmp_path / "evidence").keep(artifact(b"x"))
+        EvidenceStore(Folder(tmp_path / "evidence")).keep(artifact(b"x"))
 
 
-def test_a_file_that_was_changed_is_not_read(small: EvidenceStore) -> None:
+def test_what_was_changed_is_not_read(small: EvidenceStore, locker: Locker) -> None:
     kept = small.keep(artifact(b"genuine"))
-    small.path(kept.sha256).write_bytes(b"planted")
+    locker.remove(kept.sha256)
+    locker.put(kept.sha256, b"planted")
     assert small.digest(kept.sha256) != kept.sha256
     with pytest.raises(NotFound, match="was changed"):
         small.read(kept.sha256)

@@ -14,7 +14,7 @@ from quarantine.audit import Chain, Chains, Finding, Report, verify
 from quarantine.case import Repeated
 from quarantine.ledger import START, Sealed, seal, unseal
 from quarantine.model import canonical, read_canonical
-from tests.core.builders import CASE, finding, opened, recorded
+from tests.core.builders import CASE, finding, opened, recorded, salt
 
 LENGTH = 5
 
@@ -23,7 +23,7 @@ def chain(case: str = CASE) -> list[Sealed]:
     events = recorded([opened(), *[Repeated(finding=finding(id=f"f{n}")) for n in range(LENGTH - 1)]], case=case)
     sealed: list[Sealed] = []
     for item in events:
-        sealed.append(seal(item, sealed[-1].hash if sealed else START))
+        sealed.append(seal(item, sealed[-1].hash if sealed else START, salt))
     return sealed
 
 
@@ -42,12 +42,12 @@ def test_a_whole_chain_is_whole() -> None:
 
 def test_what_was_sealed_comes_back() -> None:
     (item,) = recorded([opened()])
-    assert unseal(seal(item, START).content) == item
+    assert unseal([seal(item, START, salt)]) == [item]
 
 
 def test_the_same_entry_after_another_one_has_another_hash() -> None:
     (item,) = recorded([opened()])
-    assert seal(item, START).hash != seal(item, "1" * 64).hash
+    assert seal(item, START, salt).hash != seal(item, "1" * 64, salt).hash
 
 
 @given(entry=st.integers(0, LENGTH - 1), data=st.data())

@@ -1,9 +1,11 @@
 """Whatever the life of a record, it verifies; and with any one byte of it changed, it does not.
 
-Appends, acts on the installation, sealing, deaths at a write, restarts and changes of the key come in any order.
+Appends, redactions, acts on the installation, sealing, deaths at a write, restarts and changes of the key come in any
+order.
 """
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from quarantine.audit import Finding, Report, Trust, verify_signed
 from quarantine.bundle import Bundle, Wrapping, write
-from quarantine.case import Repeated
+from quarantine.case import Halted, Reason, Repeated, Status
+from quarantine.commitment import Disclosure
 from quarantine.config import Ledger, LedgerWitness
 from quarantine.herald import Herald, Reply
+from quarantine.ledger import Sealed
 from quarantine.note import Key, Verifier
+from quarantine.redaction import erasable, redacted
 from quarantine.sealer import Sealer, key_in_use, key_of, make_key, rotate
 from quarantine.store.sql import Also, Store
 from quarantine.witness import Witness
@@ -80,6 +85,24 @@ class Life(RuleBasedStateMachine):
         again = [Repeated(finding=finding(id=f"again-{which}"))]
         self.try_to(lambda: self.store.append(case, again, by="source:test", at=self.clock(), also=Also()))
 
+    @precondition(lambda self: self.cases)
+    @rule(which=st.integers(0, 10**6))
+    def stops(self, which: int) -> None:
+        case = self.cases[which % len(self.cases)]
+        if self.store.load(case).status is Status.NEW:
+            halted = Halted(reason=Reason.UNREACHABLE, sentence="the platform does not answer")
+            self.try_to(lambda: self.store.append(case, [halted], by="engine", at=self.clock(), also=Also()))
+
+    @precondition(lambda self: self.cases)
+    @rule(which=st.integers(0, 10**6), everything=st.booleans())
+    def redacts(self, which: int, everything: bool) -> None:
+        case = self.cases[which % len(self.cases)]
+        there = erasable(self.store.entries(case))
+        if there and self.store.load(case).status is Status.NEEDS_HUMAN:
+            event = redacted(there if everything else [there[which % len(there)]], "a name")
+            also = Also(keep_due=True, erases=event.commitments)
+            self.try_to(lambda: self.store.append(case, [event], by="local:ann", at=self.clock(), also=also))
+
     @rule(on=st.booleans())
     def turns_a_switch(self, on: bool) -> None:
         self.try_to(lambda: self.store.switch("all", on, "drill", "local:ann", self.clock()))
@@ -130,10 +153,22 @@ class Life(RuleBasedStateMachine):
             spoiled = Rows([*rows.entries], rows.cases, rows.notes)
             spoiled.entries[number] = replace(entry, content=bytes(raw))
             assert self.audited(spoiled, newest).finding is not Finding.OK
-            spoiled.entries[number] = entry
+            for disclosures in self.spoiled(entry):
+                spoiled.entries[number] = replace(entry, disclosures=disclosures)
+                assert self.audited(spoiled, newest).finding is not Finding.OK
             spoiled.entries[number] = replace(entry, leaf=entry.leaf[::-1])
             assert self.audited(spoiled, newest).finding is not Finding.OK
         self.store.close()
+
+    def spoiled(self, entry: Sealed) -> Iterator[tuple[Disclosure, ...]]:
+        """What stands beside it with a byte changed, without one value, and with one that was erased or made up."""
+        for index, (name, content) in enumerate(entry.disclosures):
+            raw = bytearray(content)
+            raw[index * 13 % len(raw)] ^= 1
+            rest = entry.disclosures[:index] + entry.disclosures[index + 1 :]
+            yield (*rest, Disclosure(name, bytes(raw)))
+            yield rest
+        yield (*entry.disclosures, Disclosure("0" * 64, b'["",""]'))
 
     def audited(self, rows: Rows, key: Verifier) -> Report:
         return verify_signed(rows, Trust([key], self.clock()))

@@ -37,7 +37,7 @@ from quarantine.merkle import Frontier, leaf
 from quarantine.note import Checkpoint, Key, Note
 from quarantine.report import Papers, page
 from quarantine.state import Difference
-from tests.core.builders import NOW, custody, finding, opened, plan, recorded, resource, step
+from tests.core.builders import NOW, custody, finding, opened, plan, recorded, resource, salt, step
 from tests.core.cli_bench import CommandLine
 from tests.testbed.missing import need
 
@@ -61,13 +61,13 @@ HOSTILE = (
 def papers(*events: Event, first: Opened | None = None, signed: bool = True) -> Papers:
     entries, previous = [], START
     for item in recorded([first or opened(), *events]):
-        sealed = seal(item, previous)
-        entries.append(sealed.content)
+        sealed = seal(item, previous, salt)
+        entries.append(sealed)
         previous = sealed.hash
-    leaves = [leaf(entry) for entry in entries]
+    leaves = [leaf(entry.content) for entry in entries]
     state = Checkpoint(KEY.verifier.name, len(leaves), Frontier().extended(leaves).root)
     note = str(Note(state.body).signed(KEY))
-    proof = proof_of(entries[-1], len(entries) - 1, leaves, note) if signed else None
+    proof = proof_of(entries[-1].content, len(entries) - 1, leaves, note) if signed else None
     return Papers(entries, proof, str(KEY.verifier))
 
 
@@ -165,7 +165,7 @@ def test_the_hashes_are_those_of_the_entries_and_the_proof_can_be_taken_out_of_t
     made = papers(*contained())
     text = page(made)
     for entry in made.entries:
-        assert hashlib.sha256(entry).hexdigest() in text
+        assert hashlib.sha256(entry.content).hexdigest() in text
     found = re.search(r'<pre class="proof">(.*?)</pre>', text, re.DOTALL)
     assert found and found[1] + "\n" == made.proof, "copied from the page, it is the proof"
     assert str(KEY.verifier) in text

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from quarantine.action import Artifact
 from quarantine.audit import STALE, Damaged, Finding, Report
 from quarantine.bundle import Bundle
-from quarantine.case import Captured, Recorded
+from quarantine.case import Captured, Recorded, Redacted
+from quarantine.commitment import Disclosure
 from quarantine.config import Ledger
 from quarantine.ledger import Sealed, seal
 from quarantine.note import Key
 from quarantine.sealer import Sealer
 from quarantine.store.sql import Store
-from tests.core.builders import NOW, Clock, custody
+from tests.core.builders import NOW, Clock, custody, salt
 from tests.core.tampering import Database, Exported, Medium, Rows
 from tests.core.test_tree import KEY, OTHER, write
 
@@ -46,7 +47,7 @@ def medium(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
     last = rows.entries[of_case[-1]]
     captured = Captured(step=0, evidence=(piece,), custody=custody())
     recorded = Recorded(case=last.case, seq=last.seq, at=NOW, by="engine", event=captured)
-    rows.entries[of_case[-1]] = replace(last, content=seal(recorded, "").content)
+    rows.entries[of_case[-1]] = replace(last, content=seal(recorded, "", salt).content, disclosures=())
     rows.make_good(KEY)
     rows.notes.insert(0, rows.note(KEY, 6))
     made.save(rows)
@@ -165,20 +166,110 @@ def test_another_entry_hashes_to_the_leaf(rows: Rows, found: Found) -> None:
     assert (report.finding, "its bytes are not those that were sealed" in report.sentence) == (20, True)
 
 
-def test_a_byte_of_evidence(medium: Medium, rows: Rows, found: Found) -> None:
-    (path,) = [path for path in medium.evidence.folder.rglob("*") if path.is_file()]
+def test_a_byte_of_evidence(rows: Rows, found: Found, tmp_path: Path) -> None:
+    (path,) = [path for path in (tmp_path / "evidence").rglob("*") if path.is_file()]
     path.write_bytes(b"what it shaid")
     report = found()
     assert (report.finding, "is not what was recorded" in report.sentence) == (26, True)
 
 
-def test_evidence_that_is_not_here_is_said_and_is_no_fault(medium: Medium, rows: Rows, found: Found) -> None:
-    for path in medium.evidence.folder.rglob("*"):
+def test_evidence_that_is_not_here_is_said_and_is_no_fault(rows: Rows, found: Found, tmp_path: Path) -> None:
+    for path in (tmp_path / "evidence").rglob("*"):
         if path.is_file():
             path.unlink()
     report = found()
     assert (report.finding, report.elsewhere) == (Finding.OK, 1)
     assert "0 pieces of evidence as recorded, 1 not here" in report.sentence
+
+
+# -- sensitive values, beside the entries that commit to them ----------------------------------------------------------
+
+
+def beside(rows: Rows, place: int, *disclosures: Disclosure) -> None:
+    rows.entries[place] = replace(rows.entries[place], disclosures=disclosures)
+
+
+def redact(rows: Rows, *places: int) -> None:
+    """As we do it: an entry at the end of the case that names what was erased. Signed by us."""
+    last = rows.entries[rows.of(rows.entries[places[0]].case)[-1]]
+    gone = tuple(item.commitment for place in places for item in rows.entries[place].disclosures)
+    redacted = Recorded(
+        case=last.case, seq=last.seq + 1, at=NOW, by="local:ann", event=Redacted(commitments=gone, reason="a name")
+    )
+    rows.entries.append(seal(redacted, "", salt))
+    for place in places:
+        beside(rows, place)
+    rows.make_good(KEY)
+
+
+def test_a_redaction_leaves_the_record_whole(rows: Rows, found: Found) -> None:
+    redact(rows, 0, 1)
+    report = found()
+    assert (report.finding, report.redacted) == (Finding.OK, 2)
+    assert "every chain is whole, 2 values redacted as recorded" in report.sentence
+
+
+@pytest.mark.parametrize("place", [0, 4, 7], ids=["first", "middle", "last"])
+def test_a_redaction_without_a_record(rows: Rows, found: Found, place: int) -> None:
+    beside(rows, place)
+    report = found()
+    assert (report.finding, "its finding.title was erased, and no entry says" in report.sentence) == (21, True)
+
+
+def test_a_redaction_that_is_recorded_for_another_value(rows: Rows, found: Found) -> None:
+    redact(rows, 0)
+    beside(rows, 1)
+    assert found().finding is Finding.MISSING
+
+
+def test_a_redaction_that_is_recorded_in_another_case(rows: Rows, found: Found) -> None:
+    redact(rows, 0)
+    rows.entries[-1] = replace(rows.entries[-1], case=rows.entries[8].case, seq=4)
+    rows.edit(len(rows.entries) - 1, lambda content: content.update(case=rows.entries[8].case, seq=4))
+    rows.make_good(KEY)
+    assert found().finding is Finding.MISSING or found().finding is Finding.ALTERED
+
+
+def test_what_was_redacted_is_back(rows: Rows, found: Found) -> None:
+    was = rows.entries[0].disclosures
+    redact(rows, 0)
+    beside(rows, 0, *was)
+    report = found()
+    assert (report.finding, "a value was erased which is there" in report.sentence) == (20, True)
+
+
+def test_another_value_stands_beside_an_entry(rows: Rows, found: Found) -> None:
+    ((name, content),) = rows.entries[4].disclosures
+    beside(rows, 4, Disclosure(name, content.replace(b"shell", b"spell")))
+    report = found()
+    assert (report.finding, "is not the one that it commits to" in report.sentence) == (20, True)
+
+
+def test_two_entries_change_their_values(rows: Rows, found: Found) -> None:
+    first, second = rows.entries[0].disclosures, rows.entries[1].disclosures
+    beside(rows, 0, *second)
+    beside(rows, 1, *first)
+    assert found().finding is Finding.ALTERED
+
+
+def test_a_value_that_nothing_commits_to(rows: Rows, found: Found) -> None:
+    beside(rows, 4, *rows.entries[4].disclosures, Disclosure("0" * 64, b'["","planted"]'))
+    report = found()
+    assert (report.finding, "a value that it does not commit to" in report.sentence) == (20, True)
+
+
+def test_a_value_in_the_open_was_never_written_by_us(rows: Rows, found: Found) -> None:
+    rows.edit(0, lambda content: content["event"]["finding"].update(title="a shell"))
+    rows.make_good(KEY)
+    report = found()
+    assert (report.finding, "its finding.title stands there without a commitment" in report.sentence) == (27, True)
+
+
+def test_a_redaction_that_does_not_say_of_what(rows: Rows, found: Found) -> None:
+    redact(rows, 0)
+    rows.edit(9, lambda content: content["event"].pop("commitments"))
+    rows.make_good(KEY)
+    assert found().finding is Finding.MALFORMED
 
 
 # -- every chain, head and leaf is made to fit -------------------------------------------------------------------------
@@ -297,12 +388,13 @@ def test_an_anchor_of_another_log_is_not_trusted(medium: Medium, rows: Rows, clo
 def stored(rows: Rows) -> list[tuple[str, int, str]]:
     """Every byte that means something, as (what, index, field)."""
     fields = [("entry", index, field) for index in range(len(rows.entries)) for field in ("content", "hash", "leaf")]
+    fields += [("value", index, "") for index, entry in enumerate(rows.entries) if entry.disclosures]
     return fields + [("note", index, "") for index in range(len(rows.notes))]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(16))
 def test_any_one_byte(rows: Rows, found: Found, seed: int) -> None:
-    """Not one byte of an entry, of a hash or of a checkpoint can be another one."""
+    """Not one byte of an entry, of a hash, of a value or of a checkpoint can be another one."""
     choose = random.Random(seed)
     what, index, field = choose.choice(stored(rows))
     if what == "note":
@@ -310,6 +402,12 @@ def test_any_one_byte(rows: Rows, found: Found, seed: int) -> None:
         raw[choose.randrange(len(raw))] = choose.choice(b"AQxyz09")
         was, rows.notes[index] = rows.notes[index], raw.decode("utf-8", "replace")
         changed = was != rows.notes[index]
+    elif what == "value":
+        ((name, was_beside),) = rows.entries[index].disclosures
+        raw = bytearray(was_beside)
+        raw[choose.randrange(len(raw))] = choose.choice(b"AQxyz09")
+        beside(rows, index, Disclosure(name, bytes(raw)))
+        changed = was_beside != raw
     else:
         value = getattr(rows.entries[index], field)
         raw = bytearray(value.encode() if isinstance(value, str) else value)
@@ -347,7 +445,8 @@ def test_the_same_record_is_the_same_file(bundle: Exported) -> None:
 
 def test_every_entry_stands_in_it_byte_for_byte_and_as_json(bundle: Exported) -> None:
     with zipfile.ZipFile(bundle.path) as archive:
-        lines = archive.read("entries.jsonl").splitlines()
+        found = archive.read("entries.jsonl").splitlines()
+    lines = [line for line in found if b'"entry":' in line]
     entries = {entry.content for entry in bundle.load().entries}
     assert {line[line.index(b'"entry":') + 8 : -1] for line in lines} == entries
     assert [json.loads(line)["entry"] for line in lines] == [
@@ -388,11 +487,20 @@ def test_a_bundle_that_is_not_one_is_malformed(
 
 def test_lines_of_one_case_in_two_places_are_found(bundle: Exported, clock: Clock) -> None:
     def apart(files: dict[str, bytes]) -> None:
-        lines = files["entries.jsonl"].splitlines(keepends=True)
-        files["entries.jsonl"] = b"".join([*lines[1:], lines[0]])
+        entry, value, *rest = files["entries.jsonl"].splitlines(keepends=True)
+        files["entries.jsonl"] = b"".join([*rest, entry, value])
 
     rewritten(bundle.path, apart)
     assert verdict(bundle, clock) is Finding.MISSING
+
+
+def test_a_value_after_another_entry_is_malformed(bundle: Exported, clock: Clock) -> None:
+    def away(files: dict[str, bytes]) -> None:
+        lines = files["entries.jsonl"].splitlines(keepends=True)
+        files["entries.jsonl"] = b"".join([lines[1], lines[0], *lines[2:]])
+
+    rewritten(bundle.path, away)
+    assert verdict(bundle, clock) is Finding.MALFORMED
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all", b"\x00" * 1000])

@@ -21,6 +21,7 @@ from quarantine.merkle import Frontier
 from quarantine.note import Checkpoint, Key, Note, Unsigned
 from quarantine.sealer import Sealer, anchors_in, key_of, make_key
 from quarantine.store.sql import Also, Store
+from quarantine.store.tree import Lag
 from tests.core.builders import Clock, finding, opened, resource
 from tests.core.conftest import Open
 from tests.testbed.poll import until
@@ -75,6 +76,22 @@ def test_what_is_written_waits_and_is_sealed_and_signed(store: Store, clock: Clo
     assert checked(note, [KEY.verifier]).size == 9
     report = verified(store, clock)
     assert (report.finding, report.entries) == (Finding.OK, 9)
+
+
+def test_how_far_a_state_is_behind_is_counted_from_the_oldest_entry_that_it_does_not_cover(
+    store: Store, clock: Clock, sealer: Sealer
+) -> None:
+    assert store.lag(0) == Lag(0, None)
+    began = clock()
+    write(store, clock, cases=1)
+    sealer.seal()
+    assert (store.lag(0), store.lag(3)) == (Lag(3, began), Lag(0, None))
+    clock.pass_by(timedelta(seconds=40))
+    write(store, clock, cases=1)
+    assert store.lag(3) == Lag(3, clock()), "what waits to be sealed counts too"
+    assert store.lag(1) == Lag(5, began)
+    sealer.seal()
+    assert store.lag(3) == Lag(3, clock())
 
 
 def test_sealing_nothing_signs_nothing(store: Store, clock: Clock, sealer: Sealer) -> None:

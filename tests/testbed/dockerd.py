@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 from tests.testbed.gobinary import GoBinary
@@ -55,7 +56,9 @@ class Dockerd:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def missing(self) -> str | None:

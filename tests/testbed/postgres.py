@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from itertools import count
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -47,7 +48,9 @@ class Postgres:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property

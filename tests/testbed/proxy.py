@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Self
 
 from tests.testbed.call import Call, Fate, Predicate, matcher
@@ -40,7 +41,9 @@ class FaultProxy:
         self._relay.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:

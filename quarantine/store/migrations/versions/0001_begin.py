@@ -20,6 +20,11 @@ def _sqlite() -> list[str]:
         """CREATE TRIGGER events_are_new BEFORE INSERT ON events WHEN EXISTS
         (SELECT 1 FROM events WHERE id = NEW.id OR (case_id = NEW.case_id AND seq = NEW.seq))
         BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END""",
+        """CREATE TRIGGER disclosures_stay_update BEFORE UPDATE ON disclosures
+        BEGIN SELECT RAISE(ABORT, 'disclosures are never changed'); END""",
+        """CREATE TRIGGER disclosures_are_new BEFORE INSERT ON disclosures WHEN EXISTS (SELECT 1 FROM disclosures
+        WHERE case_id = NEW.case_id AND seq = NEW.seq AND commitment = NEW.commitment)
+        BEGIN SELECT RAISE(ABORT, 'disclosures are never replaced'); END""",
         "CREATE TRIGGER events_wait AFTER INSERT ON events BEGIN INSERT INTO unsealed (entry) VALUES (NEW.id); END",
     ]
 
@@ -38,6 +43,8 @@ def _postgresql() -> list[str]:
         ]
     return [
         *stays,
+        """CREATE TRIGGER disclosures_stay BEFORE UPDATE ON disclosures
+        FOR EACH ROW EXECUTE FUNCTION records_stay()""",
         """CREATE FUNCTION events_wait() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO unsealed (entry) VALUES (NEW.id); RETURN NULL; END $$""",
         "CREATE TRIGGER events_wait AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION events_wait()",
