@@ -1,8 +1,11 @@
 """A fake platform with a whole installation on it, and playbooks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from quarantine.action import Provider
 from quarantine.model import Resource
@@ -10,7 +13,7 @@ from quarantine.planner import Planner
 from quarantine.playbook import Approval, Match, Playbook, Step
 from quarantine.testing.fake.cloud import Truth
 from quarantine.testing.fake.provider import FakeProvider, FakeSettings
-from quarantine.testing.fake.world import EVERYONE, FakeWorld
+from quarantine.testing.fake.world import EVERYONE, Died, FakeWorld
 from quarantine.testing.installation import Installation
 from quarantine.testing.witness import Witness
 
@@ -70,6 +73,19 @@ class Bench(Installation):
     def machine(self, name: str = "web") -> Resource:
         ports = {"22": EVERYONE, "443": "10.0.0.0/8"}
         return self.world.add(name, labels={"app": "shop", "tier": "front"}, ports=ports)
+
+    @contextmanager
+    def death(self, place: str) -> Iterator[None]:
+        """Inside `with`, who first comes to this place dies there."""
+
+        def failpoint(name: str) -> None:
+            if name == place:
+                self.failpoint = lambda _: None
+                raise Died(name)
+
+        self.failpoint = failpoint
+        with pytest.raises(Died):
+            yield
 
     def changes(self) -> list[str]:
         return [sent.call for sent in self.world.sent]

@@ -410,15 +410,8 @@ def test_a_yes_is_used_once_though_the_case_goes_back_to_the_start(bench: Bench)
     """Stopped by the kill switch before the first change, and retried: it is planned and asked for anew."""
     case = asked(bench)
     bench.desk.approve(case.id, ANN, case.plan_digest)
-
-    def die(name: str) -> None:
-        if name == "before commit of intended":
-            raise Died(name)
-
-    bench.failpoint = die
-    with pytest.raises(Died):
+    with bench.death("before commit of intended"):
         bench.settle(case)
-    bench.failpoint = lambda _: None
     bench.store.switch("all", True, "drill", BOB, bench.clock())
     stopped = bench.settle(case, bench.worker())
     assert (stopped.status, stopped.reason) == (HUMAN, Reason.STOPPED)

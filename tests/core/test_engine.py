@@ -727,14 +727,7 @@ def test_who_dies_after_the_last_word_leaves_a_case_that_others_can_open(bench: 
     """It needs a person, its lease was never given back, and somebody asks for it by its id."""
     case = bench.open(bench.machine(), "isolate")
     bench.world.fail("policy.create", Fault.DENY)
-
-    def die_there(place: str) -> None:
-        if place == "before commit of free":
-            bench.failpoint = lambda _: None
-            raise Died(place)
-
-    bench.failpoint = die_there
-    with pytest.raises(Died):
+    with bench.death("before commit of free"):
         bench.advance(case)
     if closed:
         bench.desk.handled(case.id, "local:ann")
@@ -943,14 +936,7 @@ def test_what_was_allowed_long_ago_is_judged_again_before_the_first_change(
 ) -> None:
     """The worker dies after the guards' yes; they say no when another goes on: the gate knows the first of it only."""
     case = bench.open(bench.machine(), "close")
-
-    def die_there(place: str) -> None:
-        if place == "after commit of planned,allowed":
-            bench.failpoint = lambda _: None
-            raise Died(place)
-
-    bench.failpoint = die_there
-    with pytest.raises(Died):
+    with bench.death("after commit of planned,allowed"):
         bench.advance(case)
     meanwhile(bench)
     bench.clock.turn(bench.settings.worker.lease + timedelta(seconds=1))

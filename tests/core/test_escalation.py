@@ -231,15 +231,8 @@ def test_a_kill_switch_stops_it_between_two_changes(bench: Bench, playbook: str)
 def test_who_dies_before_the_first_change_asks_the_guards_again(bench: Bench, change: str) -> None:
     case = contained(bench)
     bench.desk.escalate(case.id, ANN, bench.shelf.find("close"))
-
-    def die(name: str) -> None:
-        if name == "before commit of intended":
-            raise Died(name)
-
-    bench.failpoint = die
-    with pytest.raises(Died):
+    with bench.death("before commit of intended"):
         bench.settle(case)
-    bench.failpoint = lambda _: None
     if change == "killed":
         bench.store.switch("playbook:close", True, "drill", BOB, bench.clock())
     elif change == "edited":

@@ -21,7 +21,6 @@ from quarantine.notice import QUIET
 from quarantine.notify import MOST_ATTEMPTS, LogChannel, Notifier, WebhookChannel, again_after, subscriptions
 from quarantine.signature import authentic
 from quarantine.store.notices import Sending
-from quarantine.testing.fake.world import Died
 from quarantine.testing.installation import HandClock, settings
 from tests.core.bench import Bench
 from tests.testbed.certificates import write_server_certificate
@@ -198,13 +197,7 @@ def test_each_stop_is_told_anew_and_a_repeated_finding_is_not(bench: Bench) -> N
 def test_a_death_at_the_commit_leaves_both_the_event_and_its_notice_or_neither(bench: Bench, place: str) -> None:
     case = bench.open(bench.machine(), "isolate")
     bench.world.denied.add("machine.patch_labels")
-
-    def die(name: str) -> None:
-        if name == f"{place} commit of halted":
-            raise Died(name)
-
-    bench.failpoint = die
-    with pytest.raises(Died):
+    with bench.death(f"{place} commit of halted"):
         bench.settle(case)
     stopped = bench.store.load(case.id).status is Status.NEEDS_HUMAN
     assert (stopped, kinds(bench)) == ((True, ["needs_human"]) if place == "after" else (False, []))
@@ -446,16 +439,9 @@ def test_a_receiver_that_never_answers_is_given_up_and_that_is_told(
 
 def test_who_dies_while_sending_sends_again(bench: Bench, receiver: Receiver) -> None:
     halted(bench)
-
-    def die(name: str) -> None:
-        if name == "before commit of notice sent":
-            raise Died(name)
-
-    bench.failpoint = die
     hook, post = channel(receiver, bench.clock), postman(bench)
-    with pytest.raises(Died):
+    with bench.death("before commit of notice sent"):
         post.deliver(hook)
-    bench.failpoint = lambda _: None
     assert not post.deliver(hook), "another process may still be at it"
     bench.clock.turn(timedelta(seconds=31))
     assert post.deliver(hook)
