@@ -46,6 +46,7 @@ class CountingGate:
     lose: tuple[int, str] | None = None
     """(which change, "request" or "answer"): that one is lost on the way there, or on the way back."""
     calls: list[Call] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
 
     def admit(self, call: Call) -> None:
         if self.stop_after is not None and len(self.calls) >= self.stop_after:
@@ -55,6 +56,7 @@ class CountingGate:
             raise Unknown(f"{call.call}: the request was lost")
 
     def record(self, call: Call, receipt: Receipt) -> None:
+        self.receipts.append(receipt)
         if self.lose == (len(self.calls), "answer"):
             raise Unknown(f"{call.call}: the answer was lost")
         assert receipt.id or receipt.operation, f"{call.call} left no receipt: nothing ties it to the provider's log"

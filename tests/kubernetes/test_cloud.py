@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quarantine.action import Call, Mark, Receipt
+from quarantine.action import Mark, Receipt
 from quarantine.errors import (
     Conflict,
     Denied,
@@ -19,6 +19,7 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
+from quarantine.testing.contract import CountingGate
 from quarantine_kubernetes.cloud import MERGE, READ_TRIES, REVIEWS, Expired, KubernetesCloud
 from quarantine_kubernetes.pod import POD
 from quarantine_kubernetes.session import from_kubeconfig
@@ -32,19 +33,6 @@ POLICIES = "post /apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolici
 MARK = Mark(installation="home", case="c-17", step=0, key="k")
 
 
-class Open:
-    """A gate that lets everything through and keeps the receipts."""
-
-    def __init__(self) -> None:
-        self.receipts: list[Receipt] = []
-
-    def admit(self, call: Call) -> None:
-        """Yes."""
-
-    def record(self, call: Call, receipt: Receipt) -> None:
-        self.receipts.append(receipt)
-
-
 @pytest.fixture
 def broken(control_plane: ControlPlane, proxy: Callable[..., FaultProxy]) -> FaultProxy:
     return proxy(control_plane.url, control_plane.ca_file)
@@ -54,11 +42,17 @@ def broken(control_plane: ControlPlane, proxy: Callable[..., FaultProxy]) -> Fau
 def through(control_plane: ControlPlane, broken: FaultProxy) -> KubernetesCloud:
     """The administrator, through the proxy, with an open gate and little patience."""
     session = from_kubeconfig(control_plane.kubeconfig(ADMIN, broken.url), read_seconds=0.5)
-    return KubernetesCloud(CLUSTER, session).through(Open(), MARK)
+    return KubernetesCloud(CLUSTER, session).through(CountingGate(), MARK)
 
 
 def read(cloud: KubernetesCloud, namespace: str = "default", name: str = "web-1", **arguments: Any) -> Any:
     return cloud.read("get pods", GET, namespace=namespace, name=name, **arguments)
+
+
+def create_policy(cloud: KubernetesCloud, namespace: str, body: dict[str, Any]) -> Receipt:
+    return cloud.through(CountingGate(), MARK).change(
+        "create networkpolicies", POLICIES, namespace=namespace, body=body
+    )
 
 
 def label(cloud: KubernetesCloud, namespace: str = "default", **metadata: object) -> Receipt:
@@ -78,7 +72,7 @@ def test_a_change_leaves_the_id_under_which_the_audit_log_has_it(
     namespace: Namespace, cloud: KubernetesCloud, control_plane: ControlPlane
 ) -> None:
     namespace.pod("web-1")
-    gate = Open()
+    gate = CountingGate()
     receipt = label(cloud.through(gate, MARK), namespace.name)
     assert gate.receipts == [receipt]
     (event,) = until(lambda: [event for event in control_plane.audit() if event["auditID"] == receipt.id])
@@ -116,27 +110,31 @@ def test_a_name_never_becomes_a_query(broken: FaultProxy, through: KubernetesClo
 def test_another_object_under_the_name_is_gone_and_unchanged(namespace: Namespace, cloud: KubernetesCloud) -> None:
     namespace.pod("web-1")
     with pytest.raises(Gone, match="another object has this name now"):
-        label(cloud.through(Open(), MARK), namespace.name, uid="0b0a3c59-5bd0-4a53-9e8f-4a2a0d1e6f11")
+        label(cloud.through(CountingGate(), MARK), namespace.name, uid="0b0a3c59-5bd0-4a53-9e8f-4a2a0d1e6f11")
     assert namespace.labels("web-1") == {"app": "web"}
 
 
 def test_another_version_is_a_conflict(namespace: Namespace, cloud: KubernetesCloud) -> None:
     namespace.pod("web-1")
     with pytest.raises(Conflict):
-        label(cloud.through(Open(), MARK), namespace.name, resourceVersion="1")
+        label(cloud.through(CountingGate(), MARK), namespace.name, resourceVersion="1")
 
 
 def test_what_exists_already_is_a_conflict(namespace: Namespace, cloud: KubernetesCloud) -> None:
     namespace.policy("deny", podSelector={})
     body = {"metadata": {"name": "deny"}, "spec": {"podSelector": {}}}
     with pytest.raises(Conflict, match="AlreadyExists"):
-        cloud.through(Open(), MARK).change("create networkpolicies", POLICIES, namespace=namespace.name, body=body)
+        cloud.through(CountingGate(), MARK).change(
+            "create networkpolicies", POLICIES, namespace=namespace.name, body=body
+        )
 
 
 def test_a_body_that_the_server_does_not_take_is_unsupported(namespace: Namespace, cloud: KubernetesCloud) -> None:
     body = {"metadata": {"name": "deny"}, "spec": {"podSelector": {}, "policyTypes": ["Sideways"]}}
     with pytest.raises(Unsupported, match="Sideways"):
-        cloud.through(Open(), MARK).change("create networkpolicies", POLICIES, namespace=namespace.name, body=body)
+        cloud.through(CountingGate(), MARK).change(
+            "create networkpolicies", POLICIES, namespace=namespace.name, body=body
+        )
 
 
 @pytest.mark.parametrize(
@@ -252,7 +250,7 @@ def test_a_read_that_is_not_answered_in_time_is_transient_and_not_repeated(
 
 def test_a_server_that_is_not_there_is_unreachable(control_plane: ControlPlane) -> None:
     session = from_kubeconfig(control_plane.kubeconfig(ADMIN, "http://127.0.0.1:9"))
-    cloud = KubernetesCloud(CLUSTER, session).through(Open(), MARK)
+    cloud = KubernetesCloud(CLUSTER, session).through(CountingGate(), MARK)
     with pytest.raises(Unreachable, match="cluster 'testbed'"):
         read(cloud)
     with pytest.raises(Unreachable, match="cluster 'testbed'"):
@@ -263,7 +261,7 @@ def test_a_server_with_another_certificate_is_unreachable(control_plane: Control
     config = json.loads(control_plane.kubeconfig(ADMIN).read_text())
     del config["clusters"][0]["cluster"]["certificate-authority"]
     (tmp_path / "config").write_text(json.dumps(config))
-    cloud = KubernetesCloud(CLUSTER, from_kubeconfig(tmp_path / "config")).through(Open(), MARK)
+    cloud = KubernetesCloud(CLUSTER, from_kubeconfig(tmp_path / "config")).through(CountingGate(), MARK)
     with pytest.raises(Unreachable, match="no trusted connection"):
         read(cloud)
     with pytest.raises(Unreachable, match="no trusted connection"):

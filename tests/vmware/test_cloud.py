@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quarantine.action import Call, Cloud, Mark, Receipt
+from quarantine.action import Cloud, Mark, Receipt
 from quarantine.errors import (
     Conflict,
     Denied,
@@ -18,6 +18,7 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
+from quarantine.testing.contract import CountingGate
 from quarantine_vmware import calls, session
 from quarantine_vmware.calls import Connection
 from quarantine_vmware.cloud import EDIT, READ, VmwareCloud, translate
@@ -34,19 +35,6 @@ PROPERTIES = "PropertyCollector.RetrievePropertiesEx"
 CUT = {"4000": Connection(False, False, False)}
 
 
-class Open:
-    """A gate that lets everything through and keeps the receipts."""
-
-    def __init__(self) -> None:
-        self.receipts: list[Receipt] = []
-
-    def admit(self, call: Call) -> None:
-        """Yes."""
-
-    def record(self, call: Call, receipt: Receipt) -> None:
-        self.receipts.append(receipt)
-
-
 @pytest.fixture
 def machine(vcsim: Vcsim) -> Machine:
     return vcsim.machine()
@@ -54,7 +42,7 @@ def machine(vcsim: Vcsim) -> Machine:
 
 @pytest.fixture
 def changing(cloud: VmwareCloud) -> VmwareCloud:
-    return cloud.through(Open(), MARK)
+    return cloud.through(CountingGate(), MARK)
 
 
 @pytest.fixture
@@ -64,7 +52,7 @@ def broken(vcsim: Vcsim, proxy: Callable[..., FaultProxy]) -> FaultProxy:
 
 @pytest.fixture
 def through(made: Made, broken: FaultProxy) -> VmwareCloud:
-    return made(url=broken.url, ca_file=None).connect(VCENTER).through(Open(), MARK)
+    return made(url=broken.url, ca_file=None).connect(VCENTER).through(CountingGate(), MARK)
 
 
 def asks(method: str) -> Callable[[Seen], bool]:
