@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from quarantine.model import Resource
+from quarantine.testing.contract import CountingGate, Setting
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.provider import Azure, AzureSettings
 from tests.testbed.arm import GROUP, SUBSCRIPTION, TOKEN, Arm
@@ -64,6 +65,14 @@ def make_machine(arm: Arm, name: str = "Web-1", **properties: Any) -> Machine:
     uid = vm["properties"]["vmId"]
     resource = Resource(kind="azure:vm", id=name.lower(), scope=SCOPE, uid=uid)
     return Machine(arm, resource, first, second, group)
+
+
+def ask_about_operations(setting: Setting, arm: Arm, *places: str) -> None:
+    """As the engine does; of none in these places of a resource provider anything is known any more."""
+    watching = setting.cloud.through(CountingGate(), setting.mark, setting.used.append)
+    for place in places:
+        url = f"{arm.url}/subscriptions/{SUBSCRIPTION}/providers/{place}/0"
+        assert watching.running(f"{url}?api-version=2025-05-01") is False
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from quarantine.testing.contract import CountingGate, ReversibleContract, Settin
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.nsg_close_rule import NsgCloseRule
 from quarantine_azure.security_rule import OpenRule, is_open
-from tests.azure.conftest import SCOPE
+from tests.azure.conftest import SCOPE, ask_about_operations
 from tests.testbed.arm import SUBSCRIPTION, Arm, Style, changes_of
 from tests.testbed.arm_network import Body
 
@@ -72,10 +72,8 @@ class TestNsgCloseRule(ReversibleContract):
     def whole_life(self, setting: Setting) -> None:
         """And asks about operations, in both ways, as the engine does."""
         super().whole_life(setting)
-        watching = setting.cloud.through(CountingGate(), setting.mark, setting.used.append)
-        for where in ("operations", "operationResults"):
-            url = f"{self.arm.url}/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Network/locations/x/{where}/0"
-            assert watching.running(f"{url}?api-version=2025-05-01") is False
+        places = "Microsoft.Network/locations/x/operations", "Microsoft.Network/locations/x/operationResults"
+        ask_about_operations(setting, self.arm, *places)
 
 
 def observe(setting: Setting) -> OpenRule:

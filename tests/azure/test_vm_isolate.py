@@ -14,7 +14,7 @@ from quarantine.testing.contract import CountingGate, ReversibleContract, Settin
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.isolation import OURS, Group, VmIsolation, group_body, rules, standing, steps
 from quarantine_azure.vm_isolate import VmIsolate
-from tests.azure.conftest import SCOPE, Machine, make_machine
+from tests.azure.conftest import SCOPE, Machine, ask_about_operations, make_machine
 from tests.testbed.arm import GROUP, SUBSCRIPTION, Arm, Request, Style, changes_of
 from tests.testbed.arm_network import Body
 
@@ -49,10 +49,8 @@ class TestVmIsolate(ReversibleContract):
     def whole_life(self, setting: Setting) -> None:
         """And asks about operations, in both ways, as the engine does."""
         super().whole_life(setting)
-        watching = setting.cloud.through(CountingGate(), setting.mark, setting.used.append)
-        for where in ("operations", "operationResults"):
-            url = f"{self.arm.url}/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Network/locations/x/{where}/0"
-            assert watching.running(f"{url}?api-version=2025-05-01") is False
+        places = "Microsoft.Network/locations/x/operations", "Microsoft.Network/locations/x/operationResults"
+        ask_about_operations(setting, self.arm, *places)
 
 
 @pytest.fixture

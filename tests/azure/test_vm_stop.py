@@ -7,12 +7,12 @@ import pytest
 from quarantine.action import GONE, State, reached
 from quarantine.errors import Denied, Transient, Unknown
 from quarantine.model import Resource
-from quarantine.testing.contract import CaptureContract, CountingGate, OneWayContract, Setting
+from quarantine.testing.contract import CaptureContract, OneWayContract, Setting
 from quarantine_azure.cloud import AzureCloud
 from quarantine_azure.machine_power import MachinePower
 from quarantine_azure.vm_capture import VmCapture
 from quarantine_azure.vm_stop import VmStop
-from tests.azure.conftest import SCOPE, Machine, make_machine
+from tests.azure.conftest import SCOPE, Machine, ask_about_operations, make_machine
 from tests.testbed.arm import SUBSCRIPTION, Arm, Style
 
 
@@ -40,9 +40,7 @@ class TestVmStop(OneWayContract):
     def whole_life(self, setting: Setting) -> None:
         """And asks about operations, as the engine does."""
         super().whole_life(setting)
-        watching = setting.cloud.through(CountingGate(), setting.mark, setting.used.append)
-        url = f"{self.arm.url}/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/locations/x/operations/0"
-        assert watching.running(f"{url}?api-version=2024-07-01") is False
+        ask_about_operations(setting, self.arm, "Microsoft.Compute/locations/x/operations")
 
 
 class TestVmCapture(CaptureContract):
