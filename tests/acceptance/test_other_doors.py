@@ -1,7 +1,6 @@
 """The second and the third door: by the clock and by hand. The same case comes out of each."""
 
 import json
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,40 +13,6 @@ from tests.acceptance.product import Product
 from tests.testbed.poll import until
 
 Start = Callable[..., Product]
-
-
-@pytest.fixture
-def task(aws: Aws) -> str:
-    """A Fargate task of the service `web`; otherwise moto would let it end by and by."""
-    staying = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 1_000_000}}
-    request = urllib.request.Request(
-        f"{aws.moto.url}/moto-api/state-manager/set-transition",
-        data=json.dumps(staying).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=10).close()
-    ecs, ec2 = aws.moto.client("ecs"), aws.moto.client("ec2")
-    ecs.create_cluster(clusterName="shop")
-    container = {"name": "web", "image": "registry.example/web:1", "memory": 512, "cpu": 256}
-    ecs.register_task_definition(
-        family="web",
-        containerDefinitions=[container],
-        networkMode="awsvpc",
-        requiresCompatibilities=["FARGATE"],
-        cpu="256",
-        memory="512",
-    )
-    ecs.create_service(cluster="shop", serviceName="web", taskDefinition="web", desiredCount=1)
-    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    started = ecs.run_task(
-        cluster="shop",
-        taskDefinition="web",
-        launchType="FARGATE",
-        group="service:web",
-        tags=[{"key": "team", "value": "shop"}],
-        networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": ["sg-12345678"]}},
-    )
-    return str(started["tasks"][0]["taskArn"])
 
 
 # -- by the clock ----------------------------------------------------------------------------------------------------
@@ -153,8 +118,8 @@ def test_a_saved_plan_is_done_exactly_or_not_at_all(aws: Aws, on_aws: Start, tmp
     assert aws.block(bucket) == CLOSED
 
 
-def test_a_task_is_stopped_only_when_a_second_person_says_so(aws: Aws, on_aws: Start, task: str) -> None:
-    product = on_aws()
+def test_a_task_is_stopped_only_when_a_second_person_says_so(aws: Aws, on_aws: Start) -> None:
+    product, task = on_aws(), aws.moto.make_task()
     done = product.run("run", "stop-task", f"aws:ecs-task/{task}", "--scope", SCOPE, "--apply")
     assert done.returncode == 5, done.stderr
     case = product.only_case()

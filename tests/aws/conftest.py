@@ -1,7 +1,6 @@
 """An AWS with a bucket and a task in it, behind a proxy that records and breaks calls; and our connection to it."""
 
 import json
-import urllib.request
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -89,38 +88,9 @@ def bucket(s3: Any) -> Resource:
 
 
 @pytest.fixture
-def task(moto: Moto, client: Callable[[str], Any], aws: FaultProxy) -> Resource:
-    """A Fargate task of the service `web`. It stays as it is: moto would let it end by and by."""
-    transition = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 1_000_000}}
-    request = urllib.request.Request(
-        f"{moto.url}/moto-api/state-manager/set-transition",
-        data=json.dumps(transition).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=10).close()
-    ecs, ec2 = client("ecs"), client("ec2")
-    ecs.create_cluster(clusterName="shop")
-    ecs.register_task_definition(
-        family="web",
-        containerDefinitions=[{"name": "web", "image": "registry.example/web:1", "memory": 512, "cpu": 256}],
-        networkMode="awsvpc",
-        requiresCompatibilities=["FARGATE"],
-        cpu="256",
-        memory="512",
-    )
-    ecs.create_service(cluster="shop", serviceName="web", taskDefinition="web", desiredCount=1)
-    subnet = ec2.describe_subnets()["Subnets"][0]
-    started = ecs.run_task(
-        cluster="shop",
-        taskDefinition="web",
-        launchType="FARGATE",
-        group="service:web",
-        tags=[{"key": "team", "value": "shop"}],
-        networkConfiguration={
-            "awsvpcConfiguration": {"subnets": [subnet["SubnetId"]], "securityGroups": ["sg-12345678"]}
-        },
-    )
-    arn = started["tasks"][0]["taskArn"]
+def task(moto: Moto, aws: FaultProxy) -> Resource:
+    """A Fargate task of the service `web`."""
+    arn = moto.make_task()
     return Resource(kind="aws:ecs-task", id=arn, scope=SCOPE, uid=arn)
 
 

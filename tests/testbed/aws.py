@@ -76,6 +76,37 @@ class Moto:
         with urllib.request.urlopen(request, timeout=30) as response:
             response.read()
 
+    def make_task(self) -> str:
+        """The ARN of a Fargate task of the service `web`. It stays as it is: moto would let it end by and by."""
+        transition = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 1_000_000}}
+        request = urllib.request.Request(
+            f"{self.url}/moto-api/state-manager/set-transition",
+            data=json.dumps(transition).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+        ecs, ec2 = self.client("ecs"), self.client("ec2")
+        ecs.create_cluster(clusterName="shop")
+        ecs.register_task_definition(
+            family="web",
+            containerDefinitions=[{"name": "web", "image": "registry.example/web:1", "memory": 512, "cpu": 256}],
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="256",
+            memory="512",
+        )
+        ecs.create_service(cluster="shop", serviceName="web", taskDefinition="web", desiredCount=1)
+        subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+        started = ecs.run_task(
+            cluster="shop",
+            taskDefinition="web",
+            launchType="FARGATE",
+            group="service:web",
+            tags=[{"key": "team", "value": "shop"}],
+            networkConfiguration={"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": ["sg-12345678"]}},
+        )
+        return str(started["tasks"][0]["taskArn"])
+
     def environment(self) -> dict[str, str]:
         """For programs that are to see this AWS, and none of the machine's own settings for AWS."""
         return aws_environment(self.url)
