@@ -29,6 +29,7 @@ import yaml
 from quarantine.case import Status
 from quarantine_kubernetes.cloud import MANAGER
 from quarantine_kubernetes.policy_kind import ISOLATED
+from quarantine_kubernetes.session import Session, from_kubeconfig
 from tests.acceptance.product import TOKEN, Product, falco
 from tests.testbed.controlplane import ADMIN, ControlPlane
 from tests.testbed.poll import until
@@ -40,8 +41,11 @@ SPACES = 10
 ESCAPING = 5
 """One pod of so many shares the processes of its node: the poll of the posture finds it."""
 CONNECTIONS = 16
+AT_ONCE = 4
+"""Pods that the bare client works on at a time, as many as the program does."""
 PAUSE = 0.25
 """Seconds between two single alerts, so that each meets a program at rest."""
+POLICIES = "networking.k8s.io/v1"
 BARS = {
     "one alert: POST to policy and label, p50 ms": 20.0,
     "one alert: POST to policy and label, p95 ms": 60.0,
@@ -64,9 +68,10 @@ def run() -> dict[str, Any]:
         bench = Bench(api, Path(folder))
         single = bench.single()
         burst = bench.burst()
+        bare = bench.bare()
         listed = bench.listed()
         killed = bench.killed()
-    parts = {"single": single, "burst": burst, "listed": listed, "killed": killed}
+    parts = {"single": single, "burst": burst, "bare": bare, "listed": listed, "killed": killed}
     measured = {what: value for part in parts.values() for what, value in part.items()}
     return {"bars": {what: (measured[what], limit) for what, limit in BARS.items()}, **parts}
 
@@ -132,6 +137,21 @@ class Bench:
             "1,000 alerts on 1,000 pods: all contained, s": round(max(seen), 2),
             "posted in s": round(posted - began, 2),
             "half contained after s": round(median(seen), 2),
+        }
+
+    def bare(self) -> dict[str, Any]:
+        """What of that is the cluster: the same requests and no more, from a client that decides and records nothing.
+
+        It only looks at the pod and at the policies, and makes ours and the label. No program is faster here that does
+        the same thing.
+        """
+        names, session = self.pods(BURST), from_kubeconfig(self._api.kubeconfig(ADMIN))
+        began = time.perf_counter()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            took = sorted(pool.map(partial(cut, session), names))
+        return {
+            "1,000 pods by a bare client: all contained, s": round(time.perf_counter() - began, 2),
+            "one pod by a bare client among others, p50 ms": round(median(took) * 1000, 1),
         }
 
     def listed(self) -> dict[str, Any]:
@@ -269,6 +289,29 @@ def post_all(port: int, names: list[tuple[str, str]]) -> int:
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         return sum(pool.map(client, [names[number::CONNECTIONS] for number in range(CONNECTIONS)]))
+
+
+def cut(session: Session, name: tuple[str, str]) -> float:
+    """Isolate a pod without a word about it. How many seconds it took."""
+    space, pod = name
+    path, policies = f"/api/v1/namespaces/{space}/pods/{pod}", f"/apis/{POLICIES}/namespaces/{space}/networkpolicies"
+    spec = {"podSelector": {"matchLabels": {ISOLATED: pod}}, "policyTypes": ["Ingress", "Egress"]}
+    policy = {"apiVersion": POLICIES, "kind": "NetworkPolicy", "metadata": {"name": f"deny-{pod}"}, "spec": spec}
+    began = time.perf_counter()
+    metadata = answer(session, "GET", path)["metadata"]
+    answer(session, "GET", policies)
+    answer(session, "POST", policies, policy)
+    same = {key: metadata[key] for key in ("uid", "resourceVersion")}
+    answer(session, "PATCH", path, {"metadata": {"labels": {ISOLATED: pod}, **same}})
+    return time.perf_counter() - began
+
+
+def answer(session: Session, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    sent = None if body is None else json.dumps(body).encode()
+    response = session.request(method, path, sent, {"Content-Type": kind})
+    assert response.status < 300, response.data
+    return json.loads(response.data)
 
 
 def percentile(samples: list[float], percent: int) -> float:

@@ -24,7 +24,7 @@ from quarantine.merkle import SIZE, Frontier, leaf
 from quarantine.model import read_canonical
 from quarantine.note import Checkpoint, Note, Unsigned, Verifier
 from quarantine.succession import Succession
-from quarantine.text import many
+from quarantine.text import many, moment
 
 STALE = timedelta(seconds=120)
 """An entry that no checkpoint covers after this time: nobody seals, or somebody has cut checkpoints off."""
@@ -290,7 +290,7 @@ class _Reading:
         if trust.now - since > UNSEEN:
             raise _Wrong(
                 Finding.UNSIGNED,
-                f"the witness {witness.name} has seen {seen} entries, and none since {since:%Y-%m-%d %H:%M:%S} UTC: "
+                f"the witness {witness.name} has seen {seen} entries, and none since {moment(since)}: "
                 "is it away, or does it refuse what is here?",
             )
         return f", the witness {witness.name} has seen {seen}"
@@ -316,8 +316,7 @@ class _Reading:
         if now - since > STALE:
             raise _Wrong(
                 Finding.UNSIGNED,
-                f"entries since {since:%Y-%m-%d %H:%M:%S} UTC are not signed: "
-                "does no process run that has the ledger key?",
+                f"entries since {moment(since)} are not signed: does no process run that has the ledger key?",
             )
 
     def _oldest(self, covered: int, now: datetime) -> datetime:

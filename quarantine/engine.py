@@ -78,6 +78,9 @@ log = logging.getLogger(__name__)
 PATIENCE = timedelta(minutes=5)
 """How long an unreachable or throttling provider is asked again before a person is."""
 
+GIVES_WAY = timedelta(seconds=15)
+"""How long read-back and evidence of a case may wait for others that are still to be cut off."""
+
 _FINISHED = frozenset({Stage.VERIFIED, Stage.SKIPPED, Stage.CAPTURED})
 
 
@@ -126,11 +129,11 @@ class Engine:
     def carry(self, lease: Lease, ends: Callable[[], bool] = lambda: False) -> Case:
         """Carry the case of a lease on as far as it goes now, and give the lease back.
 
-        When it has changed what it would change, it gives way to those that were not looked at yet; it is due then. Not
-        if the worker `ends`: who goes leaves nothing half done.
+        When it has changed what it would change, it gives way to those that were not looked at yet. Not if the worker
+        `ends`: who goes leaves nothing half done.
         Raises Unavailable when the database does not answer: the turn is over then. See `give_back`.
         """
-        return self._carried(lease, lambda: not ends() and self._store.waits_for_its_first_turn())
+        return self._carried(lease, lambda: not ends() and self._store.others_wait())
 
     def _carried(self, lease: Lease, others_wait: Callable[[], bool]) -> Case:
         try:
@@ -319,9 +322,10 @@ class Engine:
             return True
         plan = _plan(case)
         if turn.applied and case.all_applied and turn.others_wait():
-            # What is left is to look and to take evidence: in a storm, others are cut off first. Once in a turn, so
-            # that two cases cannot give way to each other for ever.
-            turn.wait(self._clock())
+            # What is left is to look and to take evidence: in a storm, others are cut off first. Not for ever, and once
+            # in a turn, so that two cases cannot give way to each other.
+            now = self._clock()
+            turn.add(also=Also(due=now + GIVES_WAY, early=now))
             return False
         for step in plan.steps:
             progress = case.progress(step.index)

@@ -13,6 +13,7 @@ from quarantine.case import Case, Changed, EffectArrivedLate, Event, Halted, Ope
 from quarantine.errors import Fenced, Killed, Late, Misused, Moved, QuarantineError, Unavailable
 from quarantine.plan import PlannedStep
 from quarantine.store.sql import Also, Lease, Store, Switch
+from quarantine.text import moment
 
 ENOUGH = timedelta(seconds=20)
 """A call is sent only with this much of the lease left: longer than any provider's time-out of ours."""
@@ -27,7 +28,7 @@ class Turn:
     lease: Lease
     case: Case
     others_wait: Callable[[], bool]
-    """Is there a case that was not looked at yet, and whose first change would be made now?"""
+    """Is there a case or a delivery that was not looked at yet, and whose first change would be made now?"""
     by: str = "engine"
     judged: datetime | None = None
     """When the guards have said yes in this very turn."""
@@ -133,5 +134,5 @@ def stopping(switches: list[Switch], case: Case, releasing: bool = False) -> str
     for switch in switches:
         if switch.scope in scopes:
             reason = f" ({switch.reason})" if switch.reason else ""
-            return f"{switch.scope}, by {switch.by} at {switch.at:%Y-%m-%d %H:%M:%S} UTC{reason}"
+            return f"{switch.scope}, by {switch.by} at {moment(switch.at)}{reason}"
     return None

@@ -70,7 +70,8 @@ class Herald:
         if last is None:
             return
         seen = self._store.seen()
-        size = Checkpoint.parse(Note.parse(last[1]).body).size
+        note = Note.parse(last[1])
+        size = Checkpoint.parse(note.body).size
         for name, witness in self._settings.witnesses.items():
             known = Verifier.parse(witness.key)
             shown = self._shown.get(name)
@@ -80,28 +81,26 @@ class Herald:
                 continue
             self._shown[name] = self._clock()
             try:
-                self._show(witness.url, known, old, last[1])
+                self._show(witness.url, known, old, note, size)
             except (NotSeen, OSError, http.client.HTTPException) as error:
                 log.warning("not_witnessed", extra={"witness": name, "why": safe_text(error)})
 
-    def _show(self, url: str, known: Verifier, old: int, text: str) -> None:
-        note = Note.parse(text)
-        size = Checkpoint.parse(note.body).size
-        reply = self._ask(url, old, size, text)
+    def _show(self, url: str, known: Verifier, old: int, note: Note, size: int) -> None:
+        reply = self._ask(url, old, note, size)
         if reply.status == 409 and reply.text.strip().isdigit() and len(reply.text) < 20:
             old = int(reply.text)
             if old > size:
                 raise NotSeen(f"it has seen {old} entries, and {size} are here: was the record cut off or put back?")
-            reply = self._ask(url, old, size, text)
+            reply = self._ask(url, old, note, size)
         if reply.status == 422 or reply.status == 409:
             raise NotSeen(f"it refuses: what is here does not begin with what it has seen ({reply.status})")
         if reply.status != 200:
             raise NotSeen(f"it answered {reply.status}: {reply.text}")
         self._store.cosign(size, str(known), self._clock(), _line_of(known, note, reply.text))
 
-    def _ask(self, url: str, old: int, size: int, text: str) -> Reply:
+    def _ask(self, url: str, old: int, note: Note, size: int) -> Reply:
         proof = [encoded(step) for step in self._store.proof_since(old, size)]
-        return self._post(url.rstrip("/") + "/add-checkpoint", request(old, proof, text))
+        return self._post(url.rstrip("/") + "/add-checkpoint", request(old, proof, str(note)))
 
     def _run(self) -> None:
         while not self._stopping.wait(self._beat):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from quarantine.case import (
@@ -58,7 +58,7 @@ from quarantine.journal import (
 )
 from quarantine.model import Sighting
 from quarantine.state import Difference
-from quarantine.text import many, safe_text
+from quarantine.text import many, moment, safe_text
 
 
 def about(recorded: Recorded) -> str:
@@ -207,10 +207,6 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{name}.{key}", inner)
     else:
         yield name, value
-
-
-def moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def gap(span: timedelta) -> str:

@@ -20,6 +20,7 @@ from typing import Self
 from pydantic import ConfigDict
 
 from quarantine.model import Resource, Value
+from quarantine.text import moment
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _SECRET = re.compile(r"qo_(?P<id>[0-9a-f]{12})_(?P<secret>[0-9a-f]{64})_(?P<crc>[0-9a-f]{8})")
@@ -111,9 +112,9 @@ class Token:
     def dead(self, now: datetime) -> str | None:
         """Why it counts no more."""
         if self.revoked_at is not None and self.revoked_at <= now:
-            return f"token {self.id} of {self.person} was revoked by {self.revoked_by} at {_at(self.revoked_at)}"
+            return f"token {self.id} of {self.person} was revoked by {self.revoked_by} at {moment(self.revoked_at)}"
         if self.expires_at <= now:
-            return f"token {self.id} of {self.person} ran out at {_at(self.expires_at)}"
+            return f"token {self.id} of {self.person} ran out at {moment(self.expires_at)}"
         return None
 
     def refusal(self, word: Word, resources: Iterable[Resource], now: datetime) -> str | None:
@@ -173,7 +174,3 @@ def _name(who: str) -> str:
 
 def _scopes(grants: Iterable[Grant]) -> str:
     return ", ".join(grant.scope for grant in grants)
-
-
-def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

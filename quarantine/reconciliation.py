@@ -20,7 +20,7 @@ from quarantine.case import (
     Verified,
 )
 from quarantine.model import Resource
-from quarantine.text import many
+from quarantine.text import many, moment
 from quarantine.trail import Call, Trail, plain_principal
 
 SKEW = timedelta(seconds=60)
@@ -39,7 +39,7 @@ class Answered:
     receipt: str
 
     def __str__(self) -> str:
-        return f"case {self.case}, entry {self.seq}: {self.call} at {self.at:%Y-%m-%d %H:%M:%S} UTC, {self.receipt}"
+        return f"case {self.case}, entry {self.seq}: {self.call} at {moment(self.at)}, {self.receipt}"
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,10 @@ from quarantine.case import (
     fold,
 )
 from quarantine.ledger import START, Sealed, unseal
-from quarantine.narrative import about, changed, gap, moment, said, values
+from quarantine.narrative import about, changed, gap, said, values
 from quarantine.note import Checkpoint, Note
 from quarantine.plan import Nature, PlannedStep
-from quarantine.text import many, safe_text
+from quarantine.text import many, moment, safe_text
 
 LONGEST = 4000
 """Characters of one text of others that are shown."""

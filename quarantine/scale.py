@@ -66,6 +66,17 @@ WORDS: Final[Mapping[str, Mapping[str, Severity]]] = {
     },
     # vSphere API, ManagedEntityStatus: red is "definitely a problem"; a vCenter has no more to say.
     "vmware": {"red": _HIGH, "yellow": _MEDIUM, "green": _INFORMATIONAL, "gray": _INFORMATIONAL},
+    # Trivy (trivy-operator, v1alpha1 Severity), Kubescape (scan_types.go, ControlSeverity), policy reports
+    # (openreports.io, ResultSeverity).
+    "report": {
+        "critical": _CRITICAL,
+        "high": _HIGH,
+        "medium": _MEDIUM,
+        "low": _LOW,
+        "info": _INFORMATIONAL,
+        "none": _INFORMATIONAL,
+        "unknown": _INFORMATIONAL,
+    },
     # Our own JSON (docs/findings.md).
     "plain": {severity.value: severity for severity in Severity},
 }

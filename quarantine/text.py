@@ -1,5 +1,7 @@
 """Text for people. What others wrote is made safe to show: the one border between a finding's words and a terminal."""
 
+from datetime import datetime
+
 LONGEST = 500
 
 _BLANK = frozenset(
@@ -46,3 +48,8 @@ def closest(word: str, known: "list[str]") -> str:
 def many(count: int, noun: str, plural: str = "") -> str:
     """`1 case`, `2 cases`, `3 entries`."""
     return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
+def moment(at: datetime) -> str:
+    """To the second. `at` is in UTC."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -9,10 +9,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from quarantine.errors import Malformed
+from quarantine.record import moment as moment_of
+from quarantine.text import moment
 
 _CASE = re.compile(r"cloud-quarantine case/(c-[0-9a-f]{12})\b")
 """In the user agent of every change that we ask for."""
@@ -42,9 +44,7 @@ class Call:
     refused: bool
 
     def __str__(self) -> str:
-        told = (
-            f"{self.operation} on {self.target or 'something'} at {self.at:%Y-%m-%d %H:%M:%S} UTC by {self.principal}"
-        )
+        told = f"{self.operation} on {self.target or 'something'} at {moment(self.at)} by {self.principal}"
         return told + (f", for case {self.case}" if self.case else "") + (", refused" if self.refused else "")
 
 
@@ -63,7 +63,7 @@ def read(text: str, name: str) -> Trail:
     try:
         provider, records = _records(text)
         found = list(_READERS[provider](records))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (Malformed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"{name}: this is no trail that is known: {type(error).__name__}: {error}") from None
     if not found:
         raise Malformed(f"{name}: it holds no record, so nothing can be said about any time")
@@ -104,7 +104,7 @@ def _records(text: str) -> tuple[str, list[Mapping[str, Any]]]:
 
 def _aws(records: Iterable[Mapping[str, Any]]) -> Found:
     for record in records:
-        at = _moment(record["eventTime"])
+        at = moment_of(record["eventTime"], "eventTime")
         if record.get("readOnly") in (True, "true"):
             yield at, None
             continue
@@ -127,7 +127,7 @@ def _aws(records: Iterable[Mapping[str, Any]]) -> Found:
 
 def _azure(records: Iterable[Mapping[str, Any]]) -> Found:
     for record in records:
-        at = _moment(record["eventTimestamp"])
+        at = moment_of(record["eventTimestamp"], "eventTimestamp")
         if (record.get("category") or {}).get("value") != "Administrative":
             yield at, None
             continue
@@ -151,7 +151,7 @@ def _azure(records: Iterable[Mapping[str, Any]]) -> Found:
 
 def _kubernetes(records: Iterable[Mapping[str, Any]]) -> Found:
     for record in records:
-        at = _moment(record["requestReceivedTimestamp"])
+        at = moment_of(record["requestReceivedTimestamp"], "requestReceivedTimestamp")
         target = record.get("objectRef") or {}
         resource = str(target.get("resource", ""))
         asks = record["verb"] in _READS or resource in _QUESTIONS or not resource
@@ -192,10 +192,3 @@ def _plain(parameters: Any) -> Iterator[str]:
     """The texts among the parameters, which mostly name what the call was about."""
     if isinstance(parameters, dict):
         yield from (value for value in parameters.values() if isinstance(value, str) and len(value) < 200)
-
-
-def _moment(text: Any) -> datetime:
-    # Azure writes seven digits of a second, Python's reader takes six.
-    short = re.sub(r"(\.\d{6})\d+", r"\1", str(text))
-    at = datetime.fromisoformat(short)
-    return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -111,6 +111,7 @@ class Worker:
             rung = self._delivered.rung
             try:
                 if self._intake.settle_waiting(self._stopping.is_set, self._due.ring):
+                    self._due.ring()  # who gave way to what was not looked at may go on
                     continue
             except Unavailable as error:
                 log.warning("intake_waits", extra={"why": str(error)})

@@ -8,10 +8,12 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from quarantine.testing.crash import RUNS
 from quarantine.testing.installation import memory_folder
@@ -29,6 +31,9 @@ from tests.testbed.space import Space
 
 Tell = Callable[[str], None]
 _TOLD = pytest.StashKey[list[str]]()
+
+settings.register_profile("busy", deadline=timedelta(seconds=10))
+settings.load_profile("busy")  # an example that waits half a second for a processor is no defect
 
 
 @pytest.fixture(scope="session")

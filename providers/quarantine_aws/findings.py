@@ -6,13 +6,14 @@ tolerant of everything else: AWS adds fields whenever it likes.
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource
+from quarantine.record import moment as moment_of
 from quarantine_aws import arn
 
 ACCOUNT: Final = re.compile(r"[0-9]{12}")
@@ -118,12 +119,9 @@ def last_seen(place: Mapping[str, Any], names: tuple[str, ...], received: dateti
 
 def moment(value: Any) -> datetime | None:
     """A time as AWS writes it, in UTC; None if it is not one."""
-    if not isinstance(value, str):
-        return None
     try:
-        found = datetime.fromisoformat(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return moment_of(value) if isinstance(value, str) else None
+    except Malformed:
         return None
 
 

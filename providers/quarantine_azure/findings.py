@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding, Severity, Standing
-from quarantine.record import digest, finding, first_seen, link, part, seen
+from quarantine.record import digest, finding, first_seen, link, objects, part, seen
 from quarantine.scale import at_most, word
 from quarantine_azure.arm_id import ArmId
 
@@ -149,7 +149,7 @@ def _resources(alert: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _identifiers(alert: Mapping[str, Any]) -> Iterator[str]:
-    for item in _objects(alert, "resourceidentifiers"):
+    for item in map(_lower, objects(alert, "resourceidentifiers")):
         id_ = _text(item, "azureresourceid")
         if id_ is not None and (_text(item, "type") or "AzureResource").lower() == "azureresource":
             yield id_
@@ -163,7 +163,7 @@ def _others(alert: Mapping[str, Any]) -> Iterator[str]:
 
 def _entities(alert: Mapping[str, Any]) -> Iterator[str]:
     """Strong identifiers only (Microsoft Sentinel, "Entity types reference"): AzureID of a host, ResourceId."""
-    for item in _objects(alert, "entities"):
+    for item in map(_lower, objects(alert, "entities")):
         kind = (_text(item, "type") or "").lower()
         id_ = _text(item, {"host": "azureid", "azure-resource": "resourceid"}.get(kind, ""))
         if id_ is not None:
@@ -188,13 +188,6 @@ def _time(alert: Mapping[str, Any], received: datetime) -> datetime:
     """The end of what was seen, or when it was reported. Azure writes seven digits of a second."""
     times = ("endtimeutc", "timegeneratedutc", "timegenerated", "reportedtimeutc", "starttimeutc")
     return seen(alert, times, received)
-
-
-def _objects(alert: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
-    items = alert.get(key)
-    if items is not None and not isinstance(items, list):
-        raise Malformed(f"`{key}` is not a list")
-    return (_lower(item) for item in items or [] if isinstance(item, Mapping))
 
 
 def _text(fields: Mapping[str, Any], *keys: str) -> str | None:

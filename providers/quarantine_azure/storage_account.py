@@ -4,13 +4,14 @@ The storage provider takes no If-Match and gives no ETag for an account (recorde
 kubernetes-sigs/cloud-provider-azure): a change here carries no condition.
 """
 
-from typing import Annotated, Any, Final
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Final
 
-from quarantine.action import Caveat, Fact, State
+from quarantine.action import Action, Caveat, Fact, Refusal, State
 from quarantine.errors import Gone, Transient
 from quarantine.model import Resource
-from quarantine_azure.cloud import AzureCloud
-from quarantine_azure.locks import locks_over
+from quarantine_azure.cloud import UNCONDITIONAL_LATE, AzureCloud
+from quarantine_azure.locks import LOCK, locks_over, refused_by
 from quarantine_azure.virtual_machine import id_of
 
 KIND: Final = "azure:storage-account"
@@ -44,28 +45,48 @@ def uid_of(account: dict[str, Any]) -> str:
     return str(account["properties"]["creationTime"])
 
 
-def see_switch(cloud: AzureCloud, resource: Resource, name: str) -> Switch:
-    account = get_account(cloud, resource)
-    properties = account["properties"]
-    said = properties.get(name)
-    if said not in (None, True, False):
-        raise Transient(f"{resource} says {name}: {said!r}, which is neither true nor false: look again")
-    acls = properties.get("networkAcls") or {}
-    return Switch(
-        said=said,
-        uid=uid_of(account),
-        public_network=properties.get("publicNetworkAccess") != "Disabled" and acls.get("defaultAction") != "Deny",
-        local_users=bool(properties.get("isLocalUserEnabled")),
-        # Once it is off the locks have been looked at; from here on they would only cost a call each time.
-        read_only=() if said is False else locks_over(cloud, account["id"])["ReadOnly"],
-    )
+class SwitchingOff(Action[AzureCloud, Switch]):
+    """One switch of an account goes off. The durations are ours."""
 
+    switch: ClassVar[str]
+    """Its name among the account's properties."""
+    resource: ClassVar[str] = KIND
+    state: ClassVar[type[State]] = Switch
+    settles_within: ClassVar[timedelta] = timedelta(seconds=30)
+    consistent_within: ClassVar[timedelta] = timedelta(seconds=5)
+    late_within: ClassVar[timedelta] = UNCONDITIONAL_LATE
 
-def set_switch(cloud: AzureCloud, resource: Resource, name: str, said: bool | None) -> None:
-    """None takes the switch away again: null in a PATCH removes (RFC 7396, as the ARM resource provider contract asks
-    for). Whether it did is read back, not assumed."""
-    id_ = id_of(resource, ACCOUNT, resource.id)
-    cloud.change(f"{ACCOUNT}/write", f"patch {ACCOUNT}", id=id_, body={"properties": {name: said}})
+    def permissions(self) -> tuple[str, ...]:
+        return (f"{ACCOUNT}/read", f"{ACCOUNT}/write", f"{LOCK}/read")
+
+    def observe(self, cloud: AzureCloud, resource: Resource) -> Switch:
+        account = get_account(cloud, resource)
+        properties = account["properties"]
+        said = properties.get(self.switch)
+        if said not in (None, True, False):
+            raise Transient(f"{resource} says {self.switch}: {said!r}, which is neither true nor false: look again")
+        acls = properties.get("networkAcls") or {}
+        return Switch(
+            said=said,
+            uid=uid_of(account),
+            public_network=properties.get("publicNetworkAccess") != "Disabled" and acls.get("defaultAction") != "Deny",
+            local_users=bool(properties.get("isLocalUserEnabled")),
+            # Once it is off the locks have been looked at; from here on they would only cost a call each time.
+            read_only=() if said is False else locks_over(cloud, account["id"])["ReadOnly"],
+        )
+
+    def contained(self, before: Switch) -> Switch:
+        return before.model_copy(update={"said": False})
+
+    def apply(self, cloud: AzureCloud, resource: Resource, now: Switch, target: Any) -> None:
+        """None takes the switch away again: null in a PATCH removes (RFC 7396, as the ARM resource provider contract
+        asks for). Whether it did is read back, not assumed."""
+        if now.said is not target.said:
+            body = {"properties": {self.switch: target.said}}
+            cloud.change(f"{ACCOUNT}/write", f"patch {ACCOUNT}", id=id_of(resource, ACCOUNT, resource.id), body=body)
+
+    def refusal(self, before: Switch) -> Refusal | None:
+        return refused_by(before.read_only)
 
 
 def get_container(cloud: AzureCloud, resource: Resource) -> dict[str, Any]:

@@ -3,43 +3,17 @@
 New keys would end the same signatures and could not be undone: who has a good key needs it again after a release.
 """
 
-from datetime import timedelta
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from quarantine.action import Action, Caveat, Refusal, State
-from quarantine.model import Resource
-from quarantine_azure.cloud import UNCONDITIONAL_LATE, AzureCloud
-from quarantine_azure.locks import LOCK, refused_by
-from quarantine_azure.storage_account import ACCOUNT, KIND, NEVER_SAID, Switch, see_switch, set_switch
-
-SWITCH: Final = "allowSharedKeyAccess"
+from quarantine.action import Caveat
+from quarantine_azure.storage_account import NEVER_SAID, Switch, SwitchingOff
 
 
-class StorageCredentials(Action[AzureCloud, Switch]):
-    """Never said is as good as true (Azure SDK, StorageAccountProperties.allowSharedKeyAccess). Durations are ours."""
+class StorageCredentials(SwitchingOff):
+    """Never said is as good as true (Azure SDK, StorageAccountProperties.allowSharedKeyAccess)."""
 
     name: ClassVar[str] = "azure:storage-credentials"
-    resource: ClassVar[str] = KIND
-    state: ClassVar[type[State]] = Switch
-    settles_within: ClassVar[timedelta] = timedelta(seconds=30)
-    consistent_within: ClassVar[timedelta] = timedelta(seconds=5)
-    late_within: ClassVar[timedelta] = UNCONDITIONAL_LATE
-
-    def permissions(self) -> tuple[str, ...]:
-        return (f"{ACCOUNT}/read", f"{ACCOUNT}/write", f"{LOCK}/read")
-
-    def observe(self, cloud: AzureCloud, resource: Resource) -> Switch:
-        return see_switch(cloud, resource, SWITCH)
-
-    def contained(self, before: Switch) -> Switch:
-        return before.model_copy(update={"said": False})
-
-    def apply(self, cloud: AzureCloud, resource: Resource, now: Switch, target: Any) -> None:
-        if now.said is not target.said:
-            set_switch(cloud, resource, SWITCH, target.said)
-
-    def refusal(self, before: Switch) -> Refusal | None:
-        return refused_by(before.read_only)
+    switch: ClassVar[str] = "allowSharedKeyAccess"
 
     def caveats(self, before: Switch) -> tuple[Caveat, ...]:
         texts = dict(_ALWAYS)

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from quarantine.model import Value
 from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.objects import is_ready
 from quarantine_kubernetes.policy_kind import PolicyKind
-from quarantine_kubernetes.selector import items, mapping
+from quarantine_kubernetes.selector import items
 
 PERMISSIONS: Final = ("list pods",)
 PODS: Final = "/api/v1/namespaces/{namespace}/pods"
@@ -90,14 +91,12 @@ def _ask(cloud: KubernetesCloud, node: str) -> tuple[Agent, ...]:
 
 
 def agent_of(pod: Mapping[str, Any], plug_in: str) -> Agent:
-    metadata, status = pod["metadata"], mapping(pod.get("status"))
-    going = "deletionTimestamp" in metadata
-    conditions = [mapping(item) for item in items(status.get("conditions"))]
+    metadata = pod["metadata"]
     owners = [owner["name"] for owner in items(metadata.get("ownerReferences")) if owner.get("kind") == "DaemonSet"]
     return Agent(
         plug_in=plug_in,
         name=f"{metadata['namespace']}/{metadata['name']}",
-        ready=not going and any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions),
+        ready=is_ready(pod),
         owner=next(iter(owners), ""),
         images=tuple(str(container.get("image")) for container in pod["spec"]["containers"]),
     )

@@ -1,22 +1,24 @@
 """Asks who loses a pod that is isolated. For a person who looks: nothing that is done by itself waits for it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from quarantine.errors import Denied
 from quarantine.model import Resource
 from quarantine_kubernetes import pod_policy
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption
-from quarantine_kubernetes.objects import KINDS, POD, SERVICE, Kind
+from quarantine_kubernetes.objects import KINDS, POD, SERVICE, beside
 from quarantine_kubernetes.peers import MOST, leading, losing, named, others
 from quarantine_kubernetes.pod import get_pod
+
+_CACHED: Final = {"resourceVersion": "0"}
 
 
 def of_pod(cloud: KubernetesCloud, resource: Resource, labels: Mapping[str, str], exempt: Exemption) -> tuple[str, ...]:
     """In sentences; `labels` are those that it will have. Read from the API server's cache. Raises ProviderError."""
     pod = get_pod(cloud, resource)
-    pods = _listed(cloud, KINDS[POD], resource)
+    pods = beside(cloud, resource, KINDS[POD], **_CACHED)
     policies = pod_policy.listed(cloud, resource.area, latest=False)
     now = pod["metadata"].get("labels") or {}
     found = [
@@ -24,7 +26,7 @@ def of_pod(cloud: KubernetesCloud, resource: Resource, labels: Mapping[str, str]
         _elsewhere(others(policies, now), exempt),
     ]
     try:
-        services = _listed(cloud, KINDS[SERVICE], resource)
+        services = beside(cloud, resource, KINDS[SERVICE], **_CACHED)
     except Denied as error:  # its captures have that right, and may not be in this playbook
         return (*found, f"Which Services lead to it cannot be said: {error}")
     lost = leading(services, now, labels)
@@ -46,12 +48,3 @@ def _elsewhere(openings: list[str] | None, exempt: Exemption) -> str:
     if openings is None:
         return f"{who}: no policy keeps any of them out now, and none will reach it{but}."
     return f"{who}: those that can reach it now lose it{but}. By {'; '.join(openings)}."
-
-
-_CACHED: Final = {"resourceVersion": "0"}
-
-
-def _listed(cloud: KubernetesCloud, kind: Kind, resource: Resource) -> list[dict[str, Any]]:
-    where = {"namespace": resource.area, "query": _CACHED}
-    found: list[dict[str, Any]] = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)["items"]
-    return found

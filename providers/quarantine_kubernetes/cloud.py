@@ -24,6 +24,7 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
+from quarantine_kubernetes.probe import Probe
 from quarantine_kubernetes.recent import Recent
 from quarantine_kubernetes.session import Session, events
 
@@ -67,6 +68,8 @@ class KubernetesCloud(Cloud):
         """The namespaces in which the network plug-in's agents run."""
         self.enforced_by: str | None = None
         """The network plug-in that is said to enforce policies where no agent can be seen."""
+        self.probe: Probe | None = None
+        """How a pod in quarantine is tried, if it is."""
         self.expected_subjects: tuple[str, ...] = ()
         self.exempt_namespaces: tuple[str, ...] = ("kube-system",)
         self.public_services: tuple[str, ...] = ()

@@ -44,7 +44,4 @@ def pool_of(node: Mapping[str, Any]) -> tuple[str, str]:
 
 def takes_pods(node: Mapping[str, Any]) -> bool:
     """May the scheduler put new pods there, and does its kubelet answer?"""
-    if node["spec"].get("unschedulable") or "deletionTimestamp" in node["metadata"]:
-        return False
-    conditions = (node.get("status") or {}).get("conditions") or []
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    return objects.is_ready(node) and not node["spec"].get("unschedulable")

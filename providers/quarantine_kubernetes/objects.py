@@ -10,6 +10,7 @@ from quarantine.errors import Conflict, Gone, ProviderError, Unsupported
 from quarantine.model import Resource
 from quarantine_kubernetes.cloud import MANAGER, MERGE, KubernetesCloud
 from quarantine_kubernetes.field_manager import last_writers
+from quarantine_kubernetes.selector import items, mapping
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,13 @@ def get(cloud: KubernetesCloud, resource: Resource) -> dict[str, Any]:
     return found
 
 
+def is_ready(found: Mapping[str, Any]) -> bool:
+    """Does its kubelet say that this pod or node is? What is being deleted is not any more."""
+    conditions = [mapping(item) for item in items(mapping(found.get("status")).get("conditions"))]
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return ready and "deletionTimestamp" not in found["metadata"]
+
+
 def uid_of(found: Mapping[str, Any], resource: Resource) -> str:
     """With the subject, where only one of a role binding is meant: each can be held by a case of its own."""
     subject = resource.id.partition("/")[2] if resource.kind in (ROLE_BINDING, CLUSTER_ROLE_BINDING) else ""
@@ -147,12 +155,10 @@ def beside(cloud: KubernetesCloud, resource: Resource, kind: Kind, **query: str)
     """All objects of a kind in the namespace of a resource; none where the cluster does not know the kind."""
     where = {"namespace": resource.area, "query": query, "accept": kind.accept and f"{kind.accept}List"}
     try:
-        found: list[dict[str, Any]] | None = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)[
-            "items"
-        ]
+        found = cloud.read(kind.permission("list"), f"get {kind.collection}", **where)
     except Gone:
         return []
-    return found or []  # a list of metadata alone that is empty has `items: null`
+    return list(found["items"] or [])  # a list of metadata alone that is empty has `items: null`
 
 
 def patch(

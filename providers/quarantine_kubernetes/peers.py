@@ -58,10 +58,13 @@ def others(policies: Iterable[Object], labels: Mapping[str, str]) -> list[str] |
 
 def leading(services: Iterable[Object], labels: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     """The names of the Services that select these labels, and those that it has then not any more."""
-    found = [(each["metadata"]["name"], (each["spec"].get("selector") or {}).items()) for each in services]
-    return sorted(
-        name for name, selector in found if selector and selector <= labels.items() and not selector <= then.items()
-    )
+    return sorted(each["metadata"]["name"] for each in services if leads(each, labels) and not leads(each, then))
+
+
+def leads(service: Object, labels: Mapping[str, str]) -> bool:
+    """One without a selector leads nowhere by itself (kubernetes.io, Service, "Services without selectors")."""
+    selector = service["spec"].get("selector") or {}
+    return bool(selector) and selector.items() <= labels.items()
 
 
 def endpoint(pod: Object) -> Endpoint:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from quarantine.action import Group
 from quarantine.model import Resource
 from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.objects import is_ready
 from quarantine_kubernetes.pod import get_pod, owner_of
 
 PERMISSIONS: Final = ("get pods", "list pods")
@@ -28,19 +29,10 @@ def pod_group(cloud: KubernetesCloud, resource: Resource) -> Group | None:
     query |= next(({"labelSelector": f"{key}={labels[key]}"} for key in _TEMPLATE_LABELS if key in labels), {})
     found = cloud.read("list pods", f"get {PODS}", namespace=resource.area, query=query)
     members = [item for item in found["items"] if _controller(item) == controller]
-    return Group(
-        key=f"{resource.scope}/{owner_of(pod)}", size=len(members), healthy=sum(_ready(item) for item in members)
-    )
+    return Group(key=f"{resource.scope}/{owner_of(pod)}", size=len(members), healthy=sum(map(is_ready, members)))
 
 
 def _controller(pod: Mapping[str, Any]) -> str | None:
     """The uid of its controller."""
     owners = pod["metadata"].get("ownerReferences") or []
     return next((owner["uid"] for owner in owners if owner.get("controller")), None)
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    if "deletionTimestamp" in pod["metadata"]:
-        return False
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)

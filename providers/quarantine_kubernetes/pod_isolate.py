@@ -1,5 +1,6 @@
 """Cuts one pod off the network with the best means that its cluster and its node have, and leaves it running."""
 
+from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,18 +11,21 @@ from quarantine_kubernetes import bystanders, limits, objects, pod_policy, surro
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
 from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, target_policies
-from quarantine_kubernetes.means import Means, kinds_of
+from quarantine_kubernetes.means import Means
 
 
 class PodIsolate(Action[KubernetesCloud, PodIsolation]):
     """All labels go, so that Services, owners and policies that select by them let go of the pod.
 
-    What was written is never missing from a later get (Kubernetes API Concepts: "most recent").
+    What was written is never missing from a later get (Kubernetes API Concepts: "most recent"). What Cilium has made of
+    it shows within ten seconds (cilium/cilium, pkg/endpointmanager/endpointsynchronizer.go, RunInterval).
     """
 
     name: ClassVar[str] = "kubernetes:pod-isolate"
     resource: ClassVar[str] = "kubernetes:pod"
     state: ClassVar[type[State]] = PodIsolation
+    settles_within: ClassVar[timedelta] = timedelta(seconds=20)
+    appears_within: ClassVar[timedelta | None] = timedelta(0)
     conditional: ClassVar[bool] = True
 
     level: Literal["isolate", "quarantine"] = "isolate"
@@ -54,15 +58,11 @@ class PodIsolate(Action[KubernetesCloud, PodIsolation]):
 
     def apply(self, cloud: KubernetesCloud, resource: Resource, now: PodIsolation, target: Any) -> None:
         """The policies stand before the pod gets the label that they select, and go after the label has gone."""
-        for kind in kinds_of(tuple(Means)):
-            if (wanted := target.policies.get(kind.name)) not in (None, now.policies.get(kind.name)):
-                pod_policy.put(cloud, resource, kind, now, wanted)
+        pod_policy.put_wanted(cloud, resource, now, target.policies)
         if now.labels != target.labels:
             gone: dict[str, str | None] = {key: None for key in now.labels if key not in target.labels}
             objects.patch(cloud, resource, (now.uid, now.version), {"metadata": {"labels": gone | target.labels}})
-        for kind in kinds_of(tuple(Means)):
-            if kind.name in now.policies and kind.name not in target.policies:
-                pod_policy.delete(cloud, resource, kind, now)
+        pod_policy.delete_others(cloud, resource, now, target.policies)
 
     def refusal(self, before: PodIsolation) -> Refusal | None:
         return limits.refusal(before)

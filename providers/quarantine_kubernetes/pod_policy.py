@@ -8,12 +8,14 @@ from quarantine.errors import Conflict, Gone
 from quarantine.model import Resource
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.isolation import Origin, PodIsolation, exempt_of, policy_object, standing
+from quarantine_kubernetes.means import Means, kinds_of
 from quarantine_kubernetes.objects import naming_writers
 from quarantine_kubernetes.plain_policy import PLAIN_POLICY
 from quarantine_kubernetes.policy_kind import PolicyKind, Target
 
 VERBS: Final = ("get", "create", "update", "delete")
 """What is done to a policy of ours in its life."""
+_KINDS: Final = kinds_of(tuple(Means))
 
 
 def own(cloud: KubernetesCloud, kind: PolicyKind, namespace: str, uid: str) -> Mapping[str, Any] | None:
@@ -38,7 +40,21 @@ def listed(cloud: KubernetesCloud, namespace: str, latest: bool) -> list[Mapping
     return list(found["items"])
 
 
-def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, stands: str) -> None:
+def put_wanted(cloud: KubernetesCloud, resource: Resource, now: PodIsolation, wanted: Mapping[str, str]) -> None:
+    """Those of our policies that do not stand as they must."""
+    for kind in _KINDS:
+        if wanted.get(kind.name) not in (None, now.policies.get(kind.name)):
+            _put(cloud, resource, kind, now, wanted[kind.name])
+
+
+def delete_others(cloud: KubernetesCloud, resource: Resource, now: PodIsolation, wanted: Mapping[str, str]) -> None:
+    """Those that are there and must not be."""
+    for kind in _KINDS:
+        if kind.name in now.policies and kind.name not in wanted:
+            _delete(cloud, resource, kind, now)
+
+
+def _put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation, stands: str) -> None:
     """Our policy as it must stand, made or made good. Raises Conflict where another has taken its name."""
     target, exempt = Target(resource.area, resource.id, now.uid), exempt_of(stands)
     if exempt is None:
@@ -66,7 +82,7 @@ def put(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIs
         raise Conflict(f"the cluster does not serve {kind.group} any more: {error}") from error
 
 
-def delete(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation) -> None:
+def _delete(cloud: KubernetesCloud, resource: Resource, kind: PolicyKind, now: PodIsolation) -> None:
     """Our policy goes, and no other that may have its name by now."""
     origin = now.origins[kind.name]
     _must_be_ours(cloud.mark, kind, now.uid, origin)

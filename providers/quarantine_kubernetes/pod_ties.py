@@ -8,6 +8,7 @@ from quarantine_kubernetes import keeper, objects
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.dossier import Dossier
 from quarantine_kubernetes.objects import KINDS, NODE, SERVICE, Kind
+from quarantine_kubernetes.peers import leads
 from quarantine_kubernetes.pod import owner_of
 from quarantine_kubernetes.relations import controller_of
 
@@ -65,7 +66,5 @@ def _list(
 
 
 def _leading_to(services: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
-    """A Service without a selector leads nowhere by itself (kubernetes.io, Service, "Services without selectors")."""
-    labels = (pod["metadata"].get("labels") or {}).items()
-    selectors = [(each, each["spec"].get("selector") or {}) for each in services["items"]]
-    return {**services, "items": [each for each, selector in selectors if selector and selector.items() <= labels]}
+    labels = pod["metadata"].get("labels") or {}
+    return {**services, "items": [each for each in services["items"] if leads(each, labels)]}

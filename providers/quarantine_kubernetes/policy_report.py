@@ -33,7 +33,7 @@ def failures(report: Mapping[str, Any], account: str, now: datetime) -> Iterator
             "severity": result.get("severity"),
         }
         seconds = (result.get("timestamp") or {}).get("seconds")
-        seen_at = datetime.fromtimestamp(seconds, UTC) if seconds else now
+        seen_at = min(datetime.fromtimestamp(seconds, UTC), now) if seconds else now
         for reference in result.get("resources") or filter(None, [report.get("scope")]):
             resource = subject(report, reference, account)
             if resource is not None:

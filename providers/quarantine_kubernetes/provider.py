@@ -24,7 +24,7 @@ from quarantine.action import (
 )
 from quarantine.errors import Denied, ProviderError, Unreachable
 from quarantine.model import Resource
-from quarantine_kubernetes import image_gate, node_pool, objects, pod_group, rbac
+from quarantine_kubernetes import image_gate, node_pool, objects, pod_group, probe, rbac
 from quarantine_kubernetes.alerts import alertmanager, audit, kubescape
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.clusterrolebinding_revoke import ClusterrolebindingRevoke
@@ -72,6 +72,9 @@ class Cluster(BaseModel):
     enforced_by: str | None = None
     """The plug-in that enforces network policies without an agent that can be seen on each node, such as k3s. It is
     believed, not checked."""
+    probe: bool = False
+    """Try to connect to isolated pods, by TCP to the ports that they declare, from the pod that this program runs in:
+    one that still answers is not isolated. Wants `in_cluster`: elsewhere an address may be nobody's, or another's."""
     expected_subjects: tuple[str, ...] = ()
     """Who is meant to be an administrator or to have rights worth taking: `User/alice`, `Group/platform`,
     `ServiceAccount/argocd/controller`. The control plane, its nodes and the accounts of kube-system always are."""
@@ -82,6 +85,12 @@ class Cluster(BaseModel):
     always_admitted: tuple[str, ...] = ("kube-system",)
     """The namespaces in which a blocked image still starts, besides cloud-quarantine: what the cluster cannot do
     without must never be kept from starting."""
+
+    @model_validator(mode="after")
+    def _probe_from_within(self) -> Self:
+        if self.probe and not self.in_cluster:
+            raise ValueError("probe wants in_cluster: true, as it is from our own pod that others are tried")
+        return self
 
 
 class KubernetesSettings(BaseModel):
@@ -158,6 +167,7 @@ class Kubernetes(Provider):
             cloud.agents, cloud.enforced_by = cluster.agents, cluster.enforced_by
             cloud.expected_subjects, cloud.public_services = cluster.expected_subjects, cluster.public_services
             cloud.exempt_namespaces = cluster.exempt_namespaces
+            cloud.probe = probe.connect if cluster.probe else None
             cloud.always_admitted = cluster.always_admitted
             self._clouds[name] = cloud
         return self._clouds[name]

@@ -1,33 +1,20 @@
 """What all reports have in common: they say what could happen, and not that it does. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from quarantine.errors import Malformed
 from quarantine.model import Finding, Resource, Severity
+from quarantine.scale import WORDS, at_most
 from quarantine_kubernetes.objects import referred
 
-SEVERITIES: Final = {
-    "critical": Severity.CRITICAL,
-    "high": Severity.HIGH,
-    "medium": Severity.MEDIUM,
-    "low": Severity.LOW,
-    "info": Severity.INFORMATIONAL,
-    "none": Severity.INFORMATIONAL,
-    "unknown": Severity.INFORMATIONAL,
-}
-"""Trivy's (trivy-operator, v1alpha1 Severity), Kubescape's (scan_types.go, ControlSeverity) and that of policy reports
-(openreports.io, ResultSeverity), in lower case."""
-WORST: Final = Severity.MEDIUM
-"""A way in is no intruder: no playbook that answers an attack may take a report for one, whoever wrote it. What the
-report itself says is `severity` in the record of the finding."""
 MOST_NAMED: Final = 20
 """So many secrets or vulnerabilities are named in a finding; it counts them all."""
 
 
 def severity_of(said: object) -> Severity:
-    return SEVERITIES.get(str(said or "unknown").lower(), Severity.INFORMATIONAL)
+    """A new word loses no report: it is informational."""
+    return WORDS["report"].get(str(said or "unknown").lower(), Severity.INFORMATIONAL)
 
 
 def subject(report: Mapping[str, Any], reference: Mapping[str, Any], account: str) -> Resource | None:
@@ -43,7 +30,10 @@ def subject(report: Mapping[str, Any], reference: Mapping[str, Any], account: st
 def found_in(
     report: Mapping[str, Any], resource: Resource, what: Mapping[str, Any], seen_at: datetime, **record: Any
 ) -> Finding:
-    """`what`: id, title, type, and the severity as the report has it. Where the report is goes into the record."""
+    """`what`: id, title, type, and the severity as the report has it.
+
+    Into the record go what the report itself says of its severity, and where it is.
+    """
     metadata, severity = report["metadata"], severity_of(what["severity"])
     place = {"namespace": metadata.get("namespace", ""), "name": metadata["name"]}
     return Finding(
@@ -51,19 +41,8 @@ def found_in(
         id=what["id"][:1024],
         title=str(what["title"])[:4096],
         type=str(what["type"])[:1024],
-        severity=severity if WORST.at_least(severity) else WORST,
+        severity=at_most(Severity.MEDIUM, severity),
         resource=resource,
         seen_at=seen_at,
         record={**record, "severity": str(severity), "report": place},
     )
-
-
-def moment(said: Any, otherwise: datetime) -> datetime:
-    """RFC 3339, as the API server checks it where the schema says `date-time`."""
-    if not said:
-        return otherwise
-    try:
-        time = datetime.fromisoformat(said)
-    except (ValueError, TypeError) as error:
-        raise Malformed(f"not a time: {said!r}") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

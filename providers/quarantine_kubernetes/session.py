@@ -76,10 +76,8 @@ class Session:
         """Asked for again after a moment: the client sets its whole configuration anew each time."""
         asked, known = self._known
         if time.monotonic() - asked >= TOKEN_SECONDS:
-            asked, token = (
-                time.monotonic(),
-                self._configuration.auth_settings().get("BearerToken"),
-            )  # renewed if expired
+            asked = time.monotonic()
+            token = self._configuration.auth_settings().get("BearerToken")  # renewed if expired
             known = str(token["value"]) if token else ""
             self._known = asked, known
         return known

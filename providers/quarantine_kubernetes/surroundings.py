@@ -14,12 +14,21 @@ from quarantine_kubernetes.cilium_policy import ENDPOINT, ENDPOINTS, label_in_fo
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.cluster_policy import CLUSTER_POLICY, in_the_way
 from quarantine_kubernetes.discovery import served
-from quarantine_kubernetes.isolation import PodIsolation, isolated_labels, means_of, origin_of, standing
+from quarantine_kubernetes.isolation import (
+    PodIsolation,
+    Policy,
+    exempt_of,
+    isolated_labels,
+    means_of,
+    origin_of,
+    standing,
+)
 from quarantine_kubernetes.means import KINDS, Around, Means, choose, kinds_of
 from quarantine_kubernetes.network_policy import Direction, Opening, isolation
 from quarantine_kubernetes.plain_policy import PLAIN_POLICY
 from quarantine_kubernetes.pod import is_static, owner_of
 from quarantine_kubernetes.policy_kind import ISOLATED, PolicyKind, Target
+from quarantine_kubernetes.probe import open_to_us
 
 SECONDS: Final = 60.0
 """How long Calico's tiers are believed to be as they were."""
@@ -71,7 +80,7 @@ class Look:
             labels=labels,
             policies=policies,
             open_by=around.open_by(chosen) if chosen else around.plain,
-            unenforced=self.unenforced(around, chosen) if chosen else (),
+            unenforced=self.unenforced(around, chosen, policies) if chosen else (),
             means=chosen,
             obstacles=tuple(dict.fromkeys((*obstacles, *(discovery.not_used(around.apis) if not chosen else ())))),
             loses=() if self.isolated else sentences(openings_of(others, labels)),
@@ -144,11 +153,15 @@ class Look:
             outside += self._before_ours()
         return around.model_copy(update={"plain": sentences(openings), "outside": outside}), policies
 
-    def unenforced(self, around: Around, means: Means) -> tuple[str, ...]:
+    def unenforced(self, around: Around, means: Means, policies: Mapping[str, str]) -> tuple[str, ...]:
         """Why this means may not be what happens on the pod's node."""
         found: tuple[str, ...] = () if around.enforced(means) else (self._no_agent(around),)
         if means is Means.CILIUM and self.isolated and not self._in_force():
             found += ("Cilium has not made the label that the pod has in quarantine a part of its identity",)
+        exempts = [exempt_of(policies.get(kind.name, Policy.ALTERED)) for kind in KINDS[means]]
+        closed = all(exempt is not None and exempt.peer is None for exempt in exempts)  # a named peer may be us
+        if self.cloud.probe is not None and self.isolated and closed and not found:
+            return open_to_us(self.cloud.probe, self.cloud.recent, self.pod, means)
         return found
 
     def _no_agent(self, around: Around) -> str:

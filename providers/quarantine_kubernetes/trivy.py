@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from quarantine.model import Finding, Resource, Severity
+from quarantine.record import seen
 from quarantine_kubernetes.feed import Report
 from quarantine_kubernetes.objects import Kind
-from quarantine_kubernetes.report_words import MOST_NAMED, found_in, moment, severity_of, subject
+from quarantine_kubernetes.report_words import MOST_NAMED, found_in, severity_of, subject
 
 GROUP: Final = "aquasecurity.github.io"
 CONTAINER: Final = "trivy-operator.container.name"
@@ -32,7 +33,7 @@ def checks(report: Mapping[str, Any], account: str, now: datetime) -> Iterator[F
             "type": name,
             "severity": check["severity"],
         }
-        yield found_in(report, resource, what, moment(content.get("updateTimestamp"), now))
+        yield found_in(report, resource, what, seen(content, ("updateTimestamp",), now))
 
 
 def exposed_secrets(report: Mapping[str, Any], account: str, now: datetime) -> Iterator[Finding]:
@@ -49,7 +50,7 @@ def exposed_secrets(report: Mapping[str, Any], account: str, now: datetime) -> I
         "severity": _worst(secret["severity"] for secret in secrets),
     }
     record = {"container": _container(report), "image": _image(content), "secrets": len(secrets)}
-    yield found_in(report, resource, what, moment(content.get("updateTimestamp"), now), **record)
+    yield found_in(report, resource, what, seen(content, ("updateTimestamp",), now), **record)
 
 
 def vulnerabilities(report: Mapping[str, Any], account: str, now: datetime) -> Iterator[Finding]:
@@ -72,7 +73,7 @@ def vulnerabilities(report: Mapping[str, Any], account: str, now: datetime) -> I
         "severity": "critical",
     }
     record = {"container": _container(report), "image": _image(content), "vulnerabilities": names[:MOST_NAMED]}
-    yield found_in(report, resource, what, moment(content.get("updateTimestamp"), now), **record)
+    yield found_in(report, resource, what, seen(content, ("updateTimestamp",), now), **record)
 
 
 def _subject(report: Mapping[str, Any], account: str) -> Resource | None:

@@ -12,8 +12,6 @@ Environment Variables"). The script turns the variables into one JSON object and
 `vcenter`, `alarm_name`, `target_id` and `new_status` are needed. `vcenter` is the name in our configuration.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,7 +21,7 @@ from pydantic import JsonValue
 
 from quarantine.errors import Malformed
 from quarantine.model import Finding
-from quarantine.record import finding, seen, text
+from quarantine.record import digest, finding, seen, text
 from quarantine.scale import word
 
 TRIGGERED: Final = ("red", "yellow")
@@ -62,7 +60,7 @@ def alarm(record: Mapping[str, JsonValue], source: str, received: datetime) -> l
 
 def finding_id(alarm_of: str, machine: str) -> str:
     """The same for an alarm of a machine, however often it is triggered or sent."""
-    return hashlib.sha256(json.dumps([alarm_of, machine]).encode()).hexdigest()
+    return digest(alarm_of, machine)
 
 
 def _scope(record: Mapping[str, JsonValue]) -> str:

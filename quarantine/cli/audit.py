@@ -127,7 +127,8 @@ def _show_journal(entries: "list[Noted]") -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
-    from quarantine.narrative import act_in_words, moment
+    from quarantine.narrative import act_in_words
+    from quarantine.text import moment
 
     rows = [
         (

@@ -10,8 +10,9 @@ from quarantine.case import Allowed, Captured, Case, Recorded, Stage, Status
 from quarantine.cli.plan_view import Bystanders, show_plan, show_subject
 from quarantine.cli.screen import Screen, age, joined, safe, severity_text, status_text
 from quarantine.cli.timeline import Timeline
-from quarantine.narrative import moment, said
+from quarantine.narrative import said
 from quarantine.store.sql import Line
+from quarantine.text import moment
 
 COLUMNS = (
     "id", "status", "reason", "outcome", "severity", "playbook", "kind", "resource", "scope", "opened_at", "updated_at",

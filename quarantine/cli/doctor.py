@@ -124,8 +124,7 @@ def _ledger(app: "App") -> Iterator["Check"]:
     """Is the record signed, and seen by those who watch over it?"""
     from quarantine.audit import STALE, UNSEEN
     from quarantine.errors import QuarantineError
-    from quarantine.narrative import moment
-    from quarantine.text import many
+    from quarantine.text import many, moment
 
     try:
         last, waiting, seen = app.store.last_checkpoint(), app.store.unsealed(), app.store.seen()

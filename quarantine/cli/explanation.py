@@ -15,9 +15,8 @@ from quarantine.guard import Hold, Judgement, Refuse
 from quarantine.intake import STICKY
 from quarantine.match import Trial
 from quarantine.model import Finding
-from quarantine.narrative import moment
 from quarantine.plan import Plan
-from quarantine.text import closest
+from quarantine.text import closest, moment
 
 
 @dataclass

@@ -145,7 +145,7 @@ def _show(switches: list["Switch"]) -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
-    from quarantine.narrative import moment
+    from quarantine.text import moment
 
     if not switches:
         options.tell("No kill switch is on.")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from quarantine.errors import Malformed, Misconfigured
 from quarantine.model import Moment, Value
 from quarantine.plan import Plan
+from quarantine.text import moment
 
 VALID_FOR = timedelta(minutes=30)
 LARGEST = 16 << 20  # bytes
@@ -55,5 +56,5 @@ def load(path: Path, now: datetime) -> PlanFile:
     if content.plan.digest != content.digest:
         raise Malformed(f"{path}: the plan was changed after it was saved; {again}")
     if now >= content.expires_at:
-        raise Malformed(f"{path}: the plan expired at {content.expires_at:%Y-%m-%d %H:%M:%S} UTC; {again}")
+        raise Malformed(f"{path}: the plan expired at {moment(content.expires_at)}; {again}")
     return content

@@ -109,7 +109,7 @@ def _show(tokens: Sequence["Token"], now: datetime) -> None:
     from rich.text import Text
 
     from quarantine.cli import screen
-    from quarantine.narrative import moment
+    from quarantine.text import moment
 
     if not tokens:
         options.tell("No tokens. To make one: quarantine token create PERSON --role operator")

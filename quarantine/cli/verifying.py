@@ -71,6 +71,7 @@ def _proven(proof: Path, verifier: str) -> "Report":
     from quarantine.audit import Finding, Report
     from quarantine.journal import JOURNAL
     from quarantine.note import Unsigned, Verifier
+    from quarantine.text import moment
 
     try:
         recorded, checkpoint = ledger.proven(proof.read_text("utf-8", errors="replace"), [Verifier.parse(verifier)])
@@ -79,7 +80,7 @@ def _proven(proof: Path, verifier: str) -> "Report":
     name = recorded.case if recorded.case == JOURNAL else f"case {recorded.case}"
     sentence = (
         f"{name}, entry {recorded.seq}: {recorded.event.type} by {recorded.by} "
-        f"at {recorded.at:%Y-%m-%d %H:%M:%S} UTC is one of {checkpoint.size} entries of {checkpoint.origin}"
+        f"at {moment(recorded.at)} is one of {checkpoint.size} entries of {checkpoint.origin}"
     )
     return Report(Finding.OK, sentence, 1, 1)
 

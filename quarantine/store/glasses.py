@@ -1,7 +1,7 @@
 """Break-glass: tokens that let one person do what needs two, once, and what became of each."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, Row, insert, select, update
 
@@ -78,13 +78,9 @@ def review(connection: Connection, glass: Glass) -> None:
 
 
 def _glass(row: Row[tuple[object, ...]]) -> Glass:
-    glass = Glass(row.id, row.reason, row.opened_by, _moment(row.opened_at), _moment(row.expires_at))
+    glass = Glass(row.id, row.reason, row.opened_by, schema.moment(row.opened_at), schema.moment(row.expires_at))
     if row.used_at is not None:
-        glass = replace(glass, used_by=row.used_by, used_at=_moment(row.used_at), case=row.case_id)
+        glass = replace(glass, used_by=row.used_by, used_at=schema.moment(row.used_at), case=row.case_id)
     if row.reviewed_at is not None:
-        glass = replace(glass, reviewed_by=row.reviewed_by, reviewed_at=_moment(row.reviewed_at))
+        glass = replace(glass, reviewed_by=row.reviewed_by, reviewed_at=schema.moment(row.reviewed_at))
     return glass
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, func, select, update
@@ -110,10 +110,10 @@ def listing(connection: Connection, *, only_given_up: bool) -> list[Sending]:
             key=row.key,
             kind=row.kind,
             case=row.case_id,
-            at=_moment(row.at),
+            at=schema.moment(row.at),
             attempts=row.attempts,
-            due_at=None if row.due_at is None else _moment(row.due_at),
-            sent_at=None if row.sent_at is None else _moment(row.sent_at),
+            due_at=None if row.due_at is None else schema.moment(row.due_at),
+            sent_at=None if row.sent_at is None else schema.moment(row.sent_at),
             failure=row.failure,
         )
         for row in rows
@@ -122,7 +122,3 @@ def listing(connection: Connection, *, only_given_up: bool) -> list[Sending]:
 
 def _is(key: str, channel: str) -> Any:
     return and_(schema.notices.c.key == key, schema.notices.c.channel == channel)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -3,6 +3,8 @@
 Times are seconds since 1970 in UTC, so that both databases compare them alike.
 """
 
+from datetime import UTC, datetime
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -76,10 +78,12 @@ cases = Table(
     Column("seq", Integer, nullable=False),
     Column("head", String(64), nullable=False),
     Column("due_at", Float),
+    Column("early_at", Float),
     Column("owner", String(128)),
     Column("lease_until", Float),
     Column("epoch", Integer, nullable=False),
     Index("cases_due", "due_at"),
+    Index("cases_early", "early_at"),
     Index("cases_newest", "opened_at"),
     Index("cases_opened", "opened_by", "opened_at"),
     Index("cases_acted", "playbook", "acted_at"),
@@ -275,3 +279,8 @@ cursors = Table(
 
 RECORDS = ("events", "leaves", "checkpoints", "cosignatures")
 """Tables of which a row is never changed or deleted. This is against mistakes: the proof is in the tree."""
+
+
+def moment(seconds: float) -> datetime:
+    """A time as it is in a table."""
+    return datetime.fromtimestamp(seconds, UTC)

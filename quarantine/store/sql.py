@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,6 +27,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal,
     make_url,
     select,
     text,
@@ -85,6 +86,7 @@ _OURS = (
     & (schema.cases.c.owner == bindparam("whose"))
 )
 _DUE = schema.cases.c.due_at <= bindparam("now")
+_EARLY = schema.cases.c.early_at <= bindparam("now")
 _NOBODYS = schema.cases.c.lease_until.is_(None) | (schema.cases.c.lease_until < bindparam("now"))
 _FREE_CASE = (
     select(schema.cases.c.id, schema.cases.c.epoch, schema.cases.c.owner)
@@ -94,20 +96,23 @@ _FREE_CASE = (
     .with_for_update(skip_locked=True)
 )
 _THIS = _FREE_CASE.where(schema.cases.c.id == bindparam("case"))
-_THIS_IF_DUE = _THIS.where(_DUE)
+_THIS_IF_DUE = _THIS.where(_DUE | _EARLY)
 _NEXT = _FREE_CASE.where(_DUE)
-_FIRST_TURN = select(schema.cases.c.id).where(_DUE, _NOBODYS, schema.cases.c.acted_at.is_(None)).limit(1)
+_DELIVERED = select(schema.intake.c.id).where(schema.intake.c.status == "waiting").limit(1).exists()
+_NEXT_EARLY = _FREE_CASE.where(_EARLY, ~_DELIVERED)
+_NEVER_ACTED = select(schema.cases.c.id).where(_DUE, _NOBODYS, schema.cases.c.acted_at.is_(None)).limit(1).exists()
+_FIRST_TURN = select(literal(1)).where(_DELIVERED | _NEVER_ACTED)
 _FREE_ALL = (
     update(schema.cases)
     .where(schema.cases.c.owner == bindparam("whose"))
     .values(owner=None, lease_until=None)
-    .returning(schema.cases.c.id, schema.cases.c.due_at)
+    .returning(schema.cases.c.id, schema.cases.c.due_at, schema.cases.c.early_at)
 )
 _FREE = (
     update(schema.cases)
     .where(_OURS)
     .values(owner=None, lease_until=None)
-    .returning(schema.cases.c.id, schema.cases.c.due_at)
+    .returning(schema.cases.c.id, schema.cases.c.due_at, schema.cases.c.early_at)
 )
 _LEFT = select(schema.cases.c.lease_until).where(_OURS)
 _LOG = select(schema.installation.c.value).where(schema.installation.c.name == "log")
@@ -162,6 +167,8 @@ class Also:
 
     due: datetime | None = None
     """When to look at the case again; None for not by itself. A closed case, or one for a person, is never due."""
+    early: datetime | None = None
+    """From when on to look at it already, if nothing else waits."""
     keep_due: bool = False
     """Leave the due time as it is."""
     hold: Hold | None = None
@@ -457,10 +464,10 @@ class Store:
             values: dict[str, Any] = {**_projection(current), "head": head}
             spoken_meanwhile = lease is not None and known is not None and row.seq != known.seq
             if current.status in _AT_REST:
-                values["due_at"] = None
+                values |= {"due_at": None, "early_at": None}
             elif not also.keep_due and not (spoken_meanwhile and row.due_at is not None):
                 # What somebody said during a worker's turn is not put off by what that worker goes on to wait for.
-                values["due_at"] = None if also.due is None else also.due.timestamp()
+                values |= {"due_at": _seconds(also.due), "early_at": _seconds(also.early)}
             connection.execute(_CHANGE_CASE, {"case": case_id, **values})
             self._write_also(connection, current, also, at)
             for notice in told:
@@ -638,16 +645,21 @@ class Store:
         """The lease on a due case, or on `case_id` whether due or not; None if there is none or it is taken."""
         if case_id is not None:
             return self._claim(owner, span, _THIS, case_id)
-        if self._sqlite:  # where whoever looks in a transaction that may write holds up everybody who does
-            with self._read() as connection:
-                if connection.execute(_NEXT, {"now": self._now(connection)}).one_or_none() is None:
-                    return None
-        return self._claim(owner, span, _NEXT)
+        for wanted in (_NEXT, _NEXT_EARLY):
+            # On SQLite whoever looks in a transaction that may write holds up everybody who does.
+            if not self._sqlite or self._finds(wanted):
+                lease = self._claim(owner, span, wanted)
+                if lease is not None:
+                    return lease
+        return None
 
-    def waits_for_its_first_turn(self) -> bool:
-        """Is there a due case that nobody has, and that never acted?"""
+    def others_wait(self) -> bool:
+        """Is there a delivery that nobody has looked at, or a due case that nobody has and that never acted?"""
+        return self._finds(_FIRST_TURN)
+
+    def _finds(self, wanted: Any) -> bool:
         with self._read() as connection:
-            return connection.execute(_FIRST_TURN, {"now": self._now(connection)}).one_or_none() is not None
+            return connection.execute(wanted, {"now": self._now(connection)}).one_or_none() is not None
 
     def claim_hinted(self, owner: str, span: timedelta, case_id: str) -> Lease | None:
         """The lease on this case; None if it is not due any more, or taken."""
@@ -662,7 +674,7 @@ class Store:
             until = now + span.total_seconds()
             taken = {"owner": owner, "lease_until": until, "epoch": row.epoch + 1}
             connection.execute(_CHANGE_CASE, {"case": row.id, **taken})
-        return Lease(row.id, owner, row.epoch + 1, _moment(until), row.owner or "")
+        return Lease(row.id, owner, row.epoch + 1, schema.moment(until), row.owner or "")
 
     def renew(self, lease: Lease, span: timedelta) -> Lease:
         """The same lease, longer. Raises Fenced if it was taken over."""
@@ -671,7 +683,7 @@ class Store:
             renewed = connection.execute(update(schema.cases).where(_OURS).values(lease_until=until), _of(lease))
             if renewed.rowcount != 1:
                 raise Fenced(f"case {lease.case} was taken over")
-        return replace(lease, until=_moment(until))
+        return replace(lease, until=schema.moment(until))
 
     def check(self, lease: Lease) -> timedelta:
         """What is left of a lease. Raises Fenced if it was taken over."""
@@ -691,7 +703,7 @@ class Store:
         """What is due when it is given back was made so during the turn: its own hint found it taken."""
         now = self._now(connection)
         for row in connection.execute(freeing, whose).all():
-            if row.due_at is not None and row.due_at <= now:
+            if any(at is not None and at <= now for at in (row.due_at, row.early_at)):
                 self._hints.give(connection, row.id)
 
     def owners(self) -> list[str]:
@@ -716,8 +728,7 @@ class Store:
             now, table = self._now(connection), schema.cases.c
             due = select(table.id).where(_DUE, _NOBODYS).order_by(table.due_at).limit(limit)
             topics = [str(case_id) for case_id in connection.execute(due, {"now": now}).scalars()]
-            waiting = select(schema.intake.c.id).where(schema.intake.c.status == "waiting").limit(1)
-            if connection.execute(waiting).scalar() is not None:
+            if connection.execute(select(_DELIVERED)).scalar():
                 topics.append(DELIVERIES)
             return self._hints.repeat(connection, topics) if topics else 0
 
@@ -725,14 +736,7 @@ class Store:
         """When this case is due; None for not by itself."""
         with self._read() as connection:
             due = connection.execute(select(schema.cases.c.due_at).where(schema.cases.c.id == case_id)).scalar()
-        return None if due is None else _moment(due)
-
-    def next_due(self) -> datetime | None:
-        """When the next case that nobody holds is due."""
-        query = select(func.min(schema.cases.c.due_at))
-        with self._read() as connection:
-            due = connection.execute(query).scalar()
-        return None if due is None else _moment(due)
+        return None if due is None else schema.moment(due)
 
     @contextmanager
     def news(self) -> Iterator[Callable[[], bool]]:
@@ -802,7 +806,7 @@ class Store:
         """The oldest deliveries that no one has looked at."""
         with self._read() as connection:
             return [
-                Delivery(row.source, row.delivery, _moment(row.received_at), bytes(row.body), row.id)
+                Delivery(row.source, row.delivery, schema.moment(row.received_at), bytes(row.body), row.id)
                 for row in connection.execute(_WAITING, {"most": limit})
             ]
 
@@ -854,7 +858,7 @@ class Store:
         """Every kill switch that is on."""
         with self._read() as connection:
             rows = connection.execute(_SWITCHES).all()
-        return [Switch(row.scope, row.reason, row.by, _moment(row.at)) for row in rows]
+        return [Switch(row.scope, row.reason, row.by, schema.moment(row.at)) for row in rows]
 
     def switch(self, scope: str, on: bool, reason: str, by: str, at: datetime) -> None:
         """Turn a kill switch on or off."""
@@ -1145,13 +1149,13 @@ def _projection(case: Case) -> dict[str, Any]:
         "severity": str(case.finding.severity),
         "opened_by": case.opened_by,
         "identity": _sha256(case.resource.identity),
-        "acted_at": None if case.acted_at is None else case.acted_at.timestamp(),
-        "contained_at": None if case.contained_at is None else case.contained_at.timestamp(),
+        "acted_at": _seconds(case.acted_at),
+        "contained_at": _seconds(case.contained_at),
         "failed": case.failed,
         "false_positive": case.false_positive,
         "sentence": (case.escalation.sentence if case.escalation is not None else "") or case.sentence,
         "since": case.since.timestamp(),
-        "asks_until": None if case.asks_until is None else case.asks_until.timestamp(),
+        "asks_until": _seconds(case.asks_until),
         "glass_broken": case.glass_broken,
         "updated_at": case.updated_at.timestamp(),
         "live_key": _live_key(case.named_as, case.playbook) if live else None,
@@ -1217,17 +1221,17 @@ def _line(row: Row[Any]) -> Line:
         resource=row.resource,
         scope=row.scope,
         severity=row.severity,
-        opened_at=_moment(row.opened_at),
-        updated_at=_moment(row.updated_at),
-        since=_moment(row.since),
+        opened_at=schema.moment(row.opened_at),
+        updated_at=schema.moment(row.updated_at),
+        since=schema.moment(row.since),
         sentence=row.sentence,
-        asks_until=None if row.asks_until is None else _moment(row.asks_until),
+        asks_until=None if row.asks_until is None else schema.moment(row.asks_until),
         glass_broken=bool(row.glass_broken),
     )
 
 
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
 
 
 @contextmanager

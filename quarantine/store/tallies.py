@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -94,7 +94,7 @@ def count(
         spent_in_group=Counter(key for row in thinned for key in row.group.split(SEPARATOR) if key in groups),
         storm=counted.storm,
         runs=tuple(Run(bool(row.failed), bool(row.false_positive)) for row in connection.execute(_RUNS, of)),
-        wave=tuple(_moment(at) for at in wave),
+        wave=tuple(schema.moment(at) for at in wave),
         contained=counted.contained,
     )
 
@@ -103,10 +103,10 @@ def used(connection: Connection, now: datetime) -> dict[str, list[datetime]]:
     """By account, and under `*` for all of them: the automatic containments that count against the budget."""
     spent = _spent(connection, (now - DAY).timestamp())
     everywhere = _refilled(connection, EVERYWHERE)
-    found = {EVERYWHERE: [_moment(row.at) for row in spent if row.at > everywhere]}
+    found = {EVERYWHERE: [schema.moment(row.at) for row in spent if row.at > everywhere]}
     for account in sorted({row.account for row in spent}):
         since = _refilled(connection, account)
-        found[account] = [_moment(row.at) for row in spent if row.account == account and row.at > since]
+        found[account] = [schema.moment(row.at) for row in spent if row.account == account and row.at > since]
     return found
 
 
@@ -117,7 +117,3 @@ def _spent(connection: Connection, since: float) -> list[Any]:
 def _refilled(connection: Connection, account: str) -> float:
     """When a person last refilled the budget of this account, or all budgets."""
     return float(connection.execute(_REFILLED, {"account": account}).scalar() or 0)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

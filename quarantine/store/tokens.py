@@ -1,7 +1,7 @@
 """Tokens of people: who has which, and what became of each."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, Row, insert, select, update
 
@@ -59,9 +59,9 @@ def _token(row: Row[tuple[object, ...]]) -> Token:
         person=row.person,
         grants=tuple(Grant.parse(grant) for grant in json.loads(row.grants)),
         created_by=row.created_by,
-        created_at=datetime.fromtimestamp(row.created_at, UTC),
-        expires_at=datetime.fromtimestamp(row.expires_at, UTC),
+        created_at=schema.moment(row.created_at),
+        expires_at=schema.moment(row.expires_at),
         revoked_by=row.revoked_by,
-        revoked_at=None if row.revoked_at is None else datetime.fromtimestamp(row.revoked_at, UTC),
-        used_at=None if row.used_at is None else datetime.fromtimestamp(row.used_at, UTC),
+        revoked_at=None if row.revoked_at is None else schema.moment(row.revoked_at),
+        used_at=None if row.used_at is None else schema.moment(row.used_at),
     )

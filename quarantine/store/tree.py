@@ -6,7 +6,7 @@ is that in which transactions became visible, and no transaction that commits la
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -95,7 +95,7 @@ def last_checkpoint(connection: Connection) -> tuple[datetime, str] | None:
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    return datetime.fromtimestamp(row.at, UTC), row.note + _lines(connection, row.size)
+    return schema.moment(row.at), row.note + _lines(connection, row.size)
 
 
 def _lines(connection: Connection, size: int) -> str:
@@ -117,7 +117,7 @@ def seen(connection: Connection) -> dict[str, tuple[int, datetime]]:
     """By witness: the largest state that it has cosigned, and when."""
     found: dict[str, tuple[int, datetime]] = {}
     for row in connection.execute(select(schema.cosignatures).order_by(schema.cosignatures.c.size)):
-        found[row.witness] = row.size, datetime.fromtimestamp(row.at, UTC)
+        found[row.witness] = row.size, schema.moment(row.at)
     return found
 
 

@@ -110,6 +110,18 @@ def test_what_was_said_during_a_turn_is_hinted_when_the_case_is_given_back(store
     assert waiting(store) == [f"case-{case.id}"]
 
 
+def test_who_gives_way_is_hinted_at_behind_the_others(store: Store) -> None:
+    clock = HandClock()
+    case = store.open(opened(), "source:detector", clock())
+    lease = store.claim("a", SPAN)
+    assert lease is not None
+    store.append(case.id, [], "engine", clock(), lease, Also(due=clock() + timedelta(hours=1), early=clock()))
+    forget(store)
+    store.free(lease)
+    assert waiting(store) == [f"case-{case.id}"]
+    assert store.claim_hinted("a", SPAN, case.id) is not None
+
+
 def test_a_late_hint_finds_nothing_to_do(store: Store) -> None:
     case = store.open(opened(), "source:detector", HandClock()())
     store.append(case.id, [], "engine", HandClock()(), also=Also(due=HandClock()() + timedelta(hours=1)))

@@ -13,6 +13,7 @@ from quarantine.config import Approvals, Budget, Guards, Mode, OnDrift, Storm, W
 from quarantine.errors import Conflict, Denied, Misused
 from quarantine.intake import Fate
 from quarantine.model import Resource
+from quarantine.store.sql import Delivery
 from quarantine.testing.fake.machine_close import MachineClose
 from quarantine.testing.fake.machine_fence import MachineFence
 from quarantine.testing.fake.machine_isolate import MachineIsolate
@@ -1039,8 +1040,16 @@ def test_who_has_changed_all_gives_way_once_to_those_that_were_not_looked_at(ben
     assert case.all_applied
     assert turn(second.id).status is Status.CONTAINED, "nobody waits any more for a first look"
     assert turn(first.id).status is Status.CONTAINED
-    third, _ = opened("third"), opened("fourth")
+    third, fourth = opened("third"), opened("fourth")
     assert bench.settle(third).status is Status.CONTAINED, "who is waited for by a person gives no way"
+    assert turn(fourth.id).status is Status.CONTAINED
+
+    bench.store.receive([Delivery("detector", "alert-5", bench.clock(), b"{}")])
+    fifth = opened("fifth")
+    assert turn(fifth.id).status is Status.CONTAINING, "a delivery that nobody has looked at may open a case"
+    assert bench.store.claim("worker", span) is None, "nothing is done meanwhile that would hold that up"
+    bench.clock.turn(timedelta(seconds=15))
+    assert turn(fifth.id).status is Status.CONTAINED, "but not for ever"
 
 
 def test_one_look_asks_nothing_twice_and_the_next_one_asks_anew(bench: Bench) -> None:

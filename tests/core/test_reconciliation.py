@@ -96,7 +96,11 @@ def test_what_a_real_api_server_wrote_is_read() -> None:
     assert {call.principal for call in trail.calls[1:]} == {"system:serviceaccount:quarantine:quarantine"}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "no JSON", '{"Events":[]}', "[1]", '[{"auditID":1}]', "[" * 99_999])
+OUT_OF_TIME = '[{"auditID": 1, "requestReceivedTimestamp": "0001-01-01T00:00:00+23:59"}]'
+NO_TRAILS = ["", "[]", "{}", "no JSON", '{"Events":[]}', "[1]", '[{"auditID":1}]', "[" * 99_999, OUT_OF_TIME]
+
+
+@pytest.mark.parametrize("text", NO_TRAILS)
 def test_what_is_no_trail_is_refused(text: str) -> None:
     with pytest.raises(Malformed, match=r"audit\.json: "):
         read(text, "audit.json")

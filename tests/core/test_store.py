@@ -234,6 +234,27 @@ def test_a_case_is_due_when_it_is_due_and_at_rest_never(store: Store, clock: Han
     assert store.claim("w", SPAN) is None
 
 
+def test_what_may_come_early_is_taken_when_nothing_else_waits(store: Store, clock: HandClock) -> None:
+    early = store.open(opened("early", 1), "source:detector", clock())
+    also = Also(due=clock() + SPAN, early=clock() + timedelta(seconds=1))
+    store.append(early, [planned(early)], "engine", clock(), also=also)
+    assert store.claim("w", SPAN) is None, "not before its time"
+    clock.turn(timedelta(seconds=2))
+    due = store.open(opened("due", 2), "source:detector", clock())
+    first, second = store.claim("w", SPAN), store.claim("w", SPAN)
+    assert first is not None and first.case == due.id, "what is due comes first, however young"
+    assert second is not None and second.case == early.id
+    store.free(second)
+    store.receive([Delivery("detector", "1", clock(), b"{}")])
+    assert store.claim("w", SPAN) is None, "a delivery waits"
+    clock.turn(SPAN)
+    claimed = store.claim("w", SPAN)
+    assert claimed is not None and claimed.case in {early.id, due.id}, "by then it is due"
+
+    store.append(early.id, [], "local:ann", clock(), also=Also(due=clock() + SPAN))
+    assert store.claim_hinted("w", SPAN, early.id) is None, "what is said to a case is said anew"
+
+
 def test_what_is_said_during_a_turn_is_not_put_off_by_what_the_turn_waits_for(store: Store, clock: HandClock) -> None:
     """Else a release that is asked for while its case is looked at would wait until the next look."""
     case = store.open(opened(), "source:detector", clock())

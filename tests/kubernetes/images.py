@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 from quarantine.action import Mark
@@ -32,9 +31,7 @@ class Images:
         self.make_home()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.clear()
 
     def clear(self) -> None:

@@ -6,24 +6,31 @@ Nothing enforces them here. What is tested is what stands in the API, and what w
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from quarantine.action import Call, Refusal, reached
+from quarantine.case import Reason, Status
 from quarantine.model import Resource
+from quarantine.playbook import shipped
 from quarantine.testing.contract import CountingGate, ReversibleContract, Setting, Stranger
+from quarantine.testing.installation import Installation
+from quarantine_kubernetes import Kubernetes
 from quarantine_kubernetes.cloud import KubernetesCloud
 from quarantine_kubernetes.exemption import Exemption, Peer
 from quarantine_kubernetes.isolation import PodIsolation, Policy, stand_of
 from quarantine_kubernetes.means import KINDS, Means
 from quarantine_kubernetes.pod_isolate import PodIsolate
 from quarantine_kubernetes.policy_kind import ISOLATED
-from tests.kubernetes.conftest import Namespace
+from quarantine_kubernetes.provider import Cluster, KubernetesSettings
+from tests.kubernetes.conftest import CLUSTER, Namespace
 from tests.kubernetes.rbac import granted_everywhere
 from tests.kubernetes.test_pod_isolate import ask_above
 from tests.testbed import crds
-from tests.testbed.controlplane import SERVICE, ControlPlane
+from tests.testbed.controlplane import ADMIN, SERVICE, ControlPlane
 from tests.testbed.kubeapi import Object
 from tests.testbed.poll import until
 
@@ -290,6 +297,30 @@ def test_a_pod_that_only_calls_itself_an_agent_is_not_believed(
 
 
 # --- what is in force ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(11, Status.CONTAINED), (40, Status.NEEDS_HUMAN)])
+def test_it_is_waited_for_what_cilium_says_of_the_identity(
+    served: None, namespace: Namespace, control_plane: ControlPlane, tmp_path: Path, seconds: int, status: Status
+) -> None:
+    """Its agent writes that into the CiliumEndpoint every ten seconds."""
+    passed = timedelta(0)
+
+    def passing(span: timedelta) -> None:
+        nonlocal passed
+        passed += span
+        if passed >= timedelta(seconds=seconds):
+            play_cilium(namespace, "web-1")
+
+    pod = on_node_of(Means.CILIUM, namespace)
+    kubernetes = Kubernetes(KubernetesSettings(clusters={CLUSTER: Cluster(kubeconfig=control_plane.kubeconfig(ADMIN))}))
+    book = shipped() / "kubernetes" / "isolate-pod.yaml"
+    there = Installation(tmp_path, kubernetes, [book], passing=passing)
+    case = there.settle(there.open(pod, "isolate-pod"))
+    assert (case.status, case.reason) == (status, None if status is Status.CONTAINED else Reason.UNVERIFIED)
+    if status is Status.NEEDS_HUMAN:
+        assert "identity" in str(case.sentence)
+        assert timedelta(seconds=20) <= passed < timedelta(seconds=seconds)
 
 
 def test_with_cilium_it_is_not_contained_before_the_label_is_part_of_the_identity(

@@ -71,6 +71,15 @@ def test_only_critical_vulnerabilities_that_a_newer_version_does_not_have_are_sa
     assert said(trivy.vulnerabilities, {**VULNERABLE, "report": report}) == []
 
 
+def test_what_claims_to_be_of_the_future_was_seen_when_it_was_read() -> None:
+    """It would stay fresh, and whoever may write reports writes their times too."""
+    scan = {**AUDIT, "report": {**AUDIT["report"], "updateTimestamp": "2099-01-01T00:00:00Z"}}
+    result = POLICY_REPORT["results"][0]
+    policies = {**POLICY_REPORT, "results": [{**result, "timestamp": {"seconds": 4070908800, "nanos": 0}}]}
+    found = said(trivy.checks, scan) + said(policy_report.failures, policies)
+    assert [finding.seen_at for finding in found] == [NOW, NOW]
+
+
 def test_what_fails_a_policy_is_the_same_finding_in_both_groups() -> None:
     old, new = (said(policy_report.failures, report) for report in (POLICY_REPORT, OPEN_REPORT))
     assert [finding.id for finding in old] == [finding.id for finding in new]

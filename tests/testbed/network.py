@@ -13,14 +13,15 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from tests.testbed.missing import Missing
 from tests.testbed.netns import NetworkNamespace
+
+T = TypeVar("T")
 
 PORTS: Final = (80, 81, 443, 8080)
 NODE_ADDRESSES: Final = ("192.0.2.1", "2001:db8::1")
@@ -78,6 +79,10 @@ class Host:
     @property
     def v6(self) -> str:
         return next(address for address in self.addresses if ":" in address)
+
+    def inside(self, what: Callable[[], T]) -> T:
+        """What a program here would do."""
+        return self._namespace.run(what)
 
     def connect(self, address: str, port: int = PORTS[0], seconds: float = PATIENCE) -> Connection:
         """A new TCP connection from here. Raises OSError."""
@@ -155,9 +160,7 @@ class PodNetwork:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def missing(self) -> str | None:

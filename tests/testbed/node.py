@@ -6,7 +6,6 @@ as well. Pods of all other namespaces are left alone.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Self
 
 from tests.testbed.kubeapi import ApiError, KubeApi, Object, pod_addresses, pod_path
@@ -39,9 +38,7 @@ class Node:
         self._working = self._thread.submit(self._work)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over = True
         self._changed.set()
         self._thread.shutdown()

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from tests.testbed.kubeapi import KubeApi, Object
@@ -27,9 +26,7 @@ class Space:
         self.node.serve(self.name)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.api.delete(f"/api/v1/namespaces/{self.name}", grace=None)
 
     def create(self, name: str, labels: dict[str, str], **spec: object) -> Object:

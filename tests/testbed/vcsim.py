@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.testbed.certificates import write_server_certificate
@@ -59,9 +58,7 @@ class Vcsim:
         self._process.wait_ready(self._answers, seconds=60)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for service in self._open.values():
             service._stub.DropConnections()
         if self._process is not None:
