@@ -9,6 +9,7 @@ the same object is the same finding. Decision 0021.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -28,6 +29,9 @@ SECONDS: Final = 1
 """For how long changes are followed. Those that were before come at once, and what comes later is for the next run."""
 MOST: Final = 500
 """Changes of one run; the rest comes in the next one."""
+QUIET: Final = 0.1
+"""Seconds without a change, at the end of a run, that say that there are no more. Large reports take longer than a run
+to read, and the API server ends it in the middle of them."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def _changes(
     query = {"resourceVersion": at, "timeoutSeconds": SECONDS, "allowWatchBookmarks": "true"}
     call = _call("watch", report.kind, area)
     findings: list[Finding] = []
+    latest = float("-inf")
     with closing(cloud.read(report.kind.permission("watch"), call, namespace=area, query=query)) as events:
         for count, event in enumerate(events, 1):
             found = event["object"]
@@ -151,9 +156,10 @@ def _changes(
             at = found["metadata"]["resourceVersion"]
             if event["type"] in ("ADDED", "MODIFIED"):  # a bookmark says only how far this is
                 findings += say(found)
+                latest = time.monotonic()
             if count == MOST:
                 return findings, Place(at=at, more=True)
-    return findings, Place(at=at)
+    return findings, Place(at=at, more=time.monotonic() - latest < QUIET)
 
 
 def _refuse_past(cloud: KubernetesCloud, area: str, report: Report, at: str) -> None:

@@ -108,7 +108,9 @@ def test_a_list_comes_in_pages_and_then_only_what_has_changed(namespace: Namespa
     path = write(namespace, AUDIT, "app-7")
     namespace.api.patch(path, {"metadata": {"labels": {"seen": "again"}}})
     write(namespace, AUDIT, "fine", report={**AUDIT["report"], "checks": []})
+    reader.runs = 0
     assert reader.read() == ["app-7", "app-7"], "created, and changed"
+    assert reader.runs == 1
     namespace.api.delete(path)
     assert reader.read() == [], "what went says nothing"
 
@@ -187,6 +189,29 @@ def test_more_changes_than_one_run_takes_come_in_the_next(
     for number in range(5):
         write(namespace, AUDIT, f"app-{number}")
     assert reader.read() == [f"app-{number}" for number in range(5)]
+    assert reader.runs == 3
+
+
+def test_a_run_that_ends_in_the_middle_of_changes_is_not_the_last(
+    namespace: Namespace, cloud: KubernetesCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the API server ends one after its time: so do large reports, of which a thousand came in two runs."""
+    reader = Reader(cloud, namespace)
+    assert reader.read() == []
+    for number in range(3):
+        write(namespace, AUDIT, f"app-{number}")
+    follow_on = cloud._session.follow
+
+    def cut(*request: Any) -> Any:
+        """After the first whole change."""
+        response = follow_on(*request)
+        first = next(response.stream(1 << 16)).split(b"\n")[0] + b"\n"
+        monkeypatch.setattr(cloud._session, "follow", follow_on)
+        response.stream = lambda _: iter([first])
+        return response
+
+    monkeypatch.setattr(cloud._session, "follow", cut)
+    assert reader.read() == ["app-0", "app-1", "app-2"]
     assert reader.runs == 3
 
 
@@ -276,7 +301,7 @@ def test_what_came_before_a_connection_broke_counts_and_the_rest_is_asked_for() 
         cursor = Cursor(scope=CLUSTER, places={AUDITS.name: Place(at="7")}).model_dump_json()
         findings, following = follow((AUDITS,), cloud, CLUSTER, NOW, cursor)
     assert [finding.type for finding in findings] == ["KSV-0017"]
-    assert Cursor.model_validate_json(following or "").places == {AUDITS.name: Place(at="8")}
+    assert Cursor.model_validate_json(following or "").places == {AUDITS.name: Place(at="8", more=True)}
 
 
 def _plain(host: str) -> Session:

@@ -127,14 +127,15 @@ def _report(kind: str, scope: str, required: list[str]) -> Object:
 @contextmanager
 def served(api: KubeApi, definitions: list[Object]) -> Iterator[None]:
     """Each of them, inside `with`; afterwards none of their groups."""
-    _install(api, definitions)
+    install(api, definitions)
     try:
         yield
     finally:
         _remove(api, definitions)
 
 
-def _install(api: KubeApi, definitions: list[Object]) -> None:
+def install(api: KubeApi, definitions: list[Object]) -> None:
+    """Each is served when this returns."""
     for each in definitions:
         api.create(PATH, each)
     for each in definitions:
