@@ -15,15 +15,20 @@ def main(kubeconfig: str) -> None:
     settings = KubernetesSettings(clusters={"testbed": Cluster(kubeconfig=Path(kubeconfig))})
     cloud = Kubernetes(settings).connect("testbed")
     cloud.read("get version", "get /version")  # it is at rest, with its SDK and a connection
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on (proc(5))
-    idle = _memory("VmRSS")
+    forget_peak()
+    idle = memory("VmRSS")
     began = time.perf_counter()
     findings, _ = PRIVILEGED_PODS.run(cloud, "testbed", datetime.now(UTC), None)
     took = time.perf_counter() - began
-    print(json.dumps({"seconds": took, "megabytes": _memory("VmHWM") - idle, "findings": len(findings)}))
+    print(json.dumps({"seconds": took, "megabytes": memory("VmHWM") - idle, "findings": len(findings)}))
 
 
-def _memory(name: str) -> float:
+def forget_peak() -> None:
+    """It is counted from now on (proc(5))."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory(name: str) -> float:
     """In MB."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
