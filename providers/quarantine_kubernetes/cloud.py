@@ -6,7 +6,7 @@ JSON: the client's typed models drop what they do not know, and that would be mi
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Final, NoReturn
@@ -24,7 +24,6 @@ from quarantine.errors import (
     Unreachable,
     Unsupported,
 )
-from quarantine_kubernetes.probe import Probe
 from quarantine_kubernetes.recent import Recent
 from quarantine_kubernetes.session import Session, events
 
@@ -40,6 +39,10 @@ REVIEWS: Final = frozenset(
     }
 )
 """Questions that are asked with POST: the API server stores nothing (Kubernetes API reference, these kinds)."""
+
+
+Probe = Callable[[str, int], str | None]
+"""(address, port) -> our own address, if a connection is made."""
 
 
 class Expired(Transient):

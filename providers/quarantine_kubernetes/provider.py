@@ -231,6 +231,8 @@ class Kubernetes(Provider):
         message = f"Kubernetes {version}, connected as {_principal(cloud)}"
         yield Check(subject=f"cluster {name}", verdict=Verdict.OK, message=message)
         yield self._pinned(name, cloud)
+        if cloud.probe is not None:
+            yield probe.examine(f"cluster {name}: probe", cloud, cloud.probe)
         steps = (*self.actions, *self.captures)
         grouped = (permission for grouping in self.groups.values() for permission in grouping.permissions)
         needed = dict.fromkeys(grouped, "the guard of groups")

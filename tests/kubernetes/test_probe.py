@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from quarantine.action import reached
+from quarantine.action import Check, Verdict, reached
 from quarantine.case import Case, Reason, Status
 from quarantine.model import Resource
 from quarantine.playbook import shipped
 from quarantine.testing.contract import Setting
 from quarantine.testing.installation import Installation
 from quarantine_kubernetes import Kubernetes
-from quarantine_kubernetes.cloud import KubernetesCloud
+from quarantine_kubernetes.cloud import KubernetesCloud, Probe
 from quarantine_kubernetes.exemption import Peer
 from quarantine_kubernetes.isolation import PodIsolation
 from quarantine_kubernetes.pod_isolate import PodIsolate
-from quarantine_kubernetes.probe import MOST, SAMPLED, connect, open_to_us
+from quarantine_kubernetes.probe import MOST, SAMPLED, answering, connect, open_to_us
 from quarantine_kubernetes.provider import Cluster, KubernetesSettings
 from quarantine_kubernetes.recent import Recent
 from tests.kubernetes.conftest import CLUSTER, Namespace
@@ -98,6 +98,19 @@ def test_one_closed_pod_of_a_node_is_enough_for_a_while_and_an_open_one_never_is
     assert open_to_us(wire, recent, other, MEANS) == ()
 
 
+def test_whether_anybody_answers_us_is_known_and_we_are_nobody() -> None:
+    pods = [pod("udp", (53, "UDP")), pod("web", (80, "TCP")), pod("ours", (8443, "TCP"), address="10.9.0.1")]
+    assert answering(Wire(), pods) == ""
+    assert answering(Wire(("10.9.0.1", 8443)), pods) == "", "we answer ourselves"
+    assert answering(Wire(("fd00::5", 80)), pods) == "shop/web"
+    agent = pod("agent", (80, "TCP"))
+    agent["spec"]["hostNetwork"] = True
+    assert answering(Wire(("fd00::5", 80)), [agent]) == "", "that it answers says nothing of pods"
+    many = Wire()
+    assert answering(many, [pod(f"pod-{number}", (80, "TCP")) for number in range(1000)]) == ""
+    assert len(many.tried) == 20
+
+
 def test_it_wants_to_be_in_the_cluster() -> None:
     with pytest.raises(ValidationError, match="in_cluster: true"):
         Cluster(kubeconfig=Path("config"), probe=True)
@@ -148,6 +161,24 @@ def test_only_a_cluster_that_says_so_is_tried(control_plane: ControlPlane) -> No
     kubernetes = Kubernetes(KubernetesSettings().model_copy(update={"clusters": {"plain": plain, "probing": probing}}))
     assert kubernetes.connect("plain").probe is None
     assert kubernetes.connect("probing").probe is connect
+
+
+def test_the_doctor_says_whether_anybody_answers(namespace: Namespace, control_plane: ControlPlane) -> None:
+    namespace.pod("web-1", containers=PORTS)
+    end = (namespace.api.get(namespace.pod_path("web-1"))["status"]["podIP"], 80)
+    kubernetes = Kubernetes(KubernetesSettings(clusters={CLUSTER: Cluster(kubeconfig=control_plane.kubeconfig(ADMIN))}))
+
+    def said(probe: Probe | None) -> Check | None:
+        kubernetes.connect(CLUSTER).probe = probe
+        return {check.subject: check for check in kubernetes.doctor()}.get(f"cluster {CLUSTER}: probe")
+
+    assert said(None) is None
+    answered, silent = said(Wire(end)), said(Wire())
+    assert answered is not None
+    assert (answered.verdict, answered.message) == (Verdict.OK, f"{namespace.name}/web-1 answers us")
+    assert silent is not None
+    assert silent.verdict is Verdict.WARN
+    assert "finds nothing out" in silent.message
 
 
 # --- with real packets ---------------------------------------------------------------------------------------------
