@@ -87,24 +87,17 @@ def test_one_task_cuts_all_adapters(vcsim: Vcsim, disconnect: Disconnect) -> Non
 
 
 def test_the_task_is_the_operation_of_the_receipt(vcsim: Vcsim, disconnect: Disconnect) -> None:
-    setting = disconnect(vcsim.machine())
-    seen: list[Any] = []
-
-    class Gate(CountingGate):
-        def record(self, call: Any, receipt: Any) -> None:
-            seen.append(receipt)
-
+    setting, gate = disconnect(vcsim.machine()), CountingGate()
     before = observe(setting)
     target = setting.target(before)
     assert isinstance(target, Network)
     with vcsim.holding():
-        setting.action.apply(setting.cloud.through(Gate(), setting.mark), setting.resource, before, target)
-        (receipt,) = seen
-        assert receipt.id == receipt.operation == observe(setting).reconfiguring
-        assert setting.cloud.running(receipt.operation)
+        setting.action.apply(setting.cloud.through(gate, setting.mark), setting.resource, before, target)
+        assert gate.receipts[0].id == task_of(gate) == observe(setting).reconfiguring
+        assert setting.cloud.running(task_of(gate))
         assert observe(setting).part() == before.part(), "nothing has happened yet"
     setting.settle()
-    assert not setting.cloud.running(receipt.operation)
+    assert not setting.cloud.running(task_of(gate))
     assert reached(setting.observe(), target)
 
 
@@ -146,11 +139,11 @@ def test_a_release_overwrites_no_change_that_came_in_between(vcsim: Vcsim, disco
     before = contain(setting)
     now = observe(setting)
     machine.annotate("somebody was here")
-    gate = Receipts()
+    gate = CountingGate()
     setting.action.apply(setting.cloud.through(gate, setting.mark), setting.resource, now, before)
     machine.settle()
     with pytest.raises(Conflict, match="ConcurrentAccess"):
-        setting.cloud.running(gate.operations[0])
+        setting.cloud.running(task_of(gate))
     assert machine.flags() == {FIRST: NONE}
     assert release(setting, before).part() == before.part(), "with what is there now it works"
 
@@ -279,13 +272,13 @@ def test_what_only_a_running_machine_can_have_is_not_faked(vcsim: Vcsim, disconn
 def test_a_missing_privilege_is_named(vcsim: Vcsim, disconnect: Disconnect, lacking: str, late: bool) -> None:
     machine = vcsim.machine()
     setting = disconnect(machine)
-    now, gate = observe(setting), Receipts()
+    now, gate = observe(setting), CountingGate()
     vcsim.set(privileges={USER: [one for one in (READ, EDIT, CONNECT) if one != lacking]}, late=late)
 
     def act() -> None:
         setting.action.apply(setting.cloud.through(gate, setting.mark), setting.resource, now, setting.target(now))
         machine.settle()
-        setting.cloud.running(gate.operations[0])
+        setting.cloud.running(task_of(gate))
 
     with pytest.raises(Denied, match=f"grant {lacking}"):
         act()
@@ -408,15 +401,11 @@ def test_what_stays_possible_is_said(facts: dict[str, Any], added: set[str]) -> 
     assert all("{" not in one.text for one in found)
 
 
-class Receipts(CountingGate):
-    """Lets everything through, and keeps the operations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[str] = []
-
-    def record(self, call: Any, receipt: Any) -> None:
-        self.operations.append(receipt.operation)
+def task_of(gate: CountingGate) -> str:
+    """The one that its only change has started."""
+    (receipt,) = gate.receipts
+    assert receipt.operation is not None
+    return receipt.operation
 
 
 def _spec() -> Any:
