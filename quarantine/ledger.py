@@ -22,6 +22,7 @@ from quarantine.journal import JOURNAL, Noted
 from quarantine.merkle import includes, inclusion, leaf
 from quarantine.model import canonical
 from quarantine.note import ED25519, Checkpoint, Note, Unsigned, Verifier, decoded, encoded
+from quarantine.text import moment
 
 START = "0" * 64
 VERSION = 1
@@ -73,7 +74,7 @@ def _disclosed(entry: dict[str, Any], disclosures: Sequence[Disclosure], instead
 
 def _erased(recorded: Recorded) -> str:
     why = recorded.event.reason if isinstance(recorded.event, Redacted) else ""
-    return f"redacted on {recorded.at:%Y-%m-%d %H:%M:%S} UTC by {recorded.by}, because: {why}"[:_LONGEST]
+    return f"redacted on {moment(recorded.at)} by {recorded.by}, because: {why}"[:_LONGEST]
 
 
 _LONGEST = 1024
