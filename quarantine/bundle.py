@@ -21,7 +21,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self, TypeVar
@@ -242,24 +241,23 @@ class Bundle:
 
     def _entries(self, evidence: list[dict[str, Any]]) -> Iterator[Sealed]:
         """One after the other, with its values; what they captured is added to `evidence`."""
-        last: Sealed | None = None
+        last: re.Match[bytes] | None = None
         beside: list[Disclosure] = []
         for number, line in enumerate(self._read(ENTRIES), 1):
             found = _LINE.fullmatch(line)
             if found is not None:
                 if last is not None:
-                    yield replace(last, disclosures=tuple(beside)) if beside else last
-                last, beside = _sealed(found), []
-                evidence += _captured(last)
+                    yield _sealed(last, beside, evidence)
+                last, beside = found, []
                 continue
             found = _DISCLOSURE.fullmatch(line)
             if found is None:
                 raise Damaged(f"line {number} of {ENTRIES} is no entry")
-            if last is None or (last.case, last.seq) != (found["case"].decode(), int(found["seq"])):
+            if last is None or last.group("case", "seq") != found.group("case", "seq"):
                 raise Damaged(f"line {number} of {ENTRIES} is a value of another entry than the one before it")
             beside.append(Disclosure(found["commitment"].decode(), _content(found, "disclosure")))
         if last is not None:
-            yield replace(last, disclosures=tuple(beside)) if beside else last
+            yield _sealed(last, beside, evidence)
 
     def _records(self, name: str) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._read(name), 1):
@@ -282,15 +280,19 @@ class Bundle:
         return _whole(lambda: self._archive.open(name))
 
 
-def _sealed(found: re.Match[bytes]) -> Sealed:
-    return Sealed(
+def _sealed(found: re.Match[bytes], beside: list[Disclosure], evidence: list[dict[str, Any]]) -> Sealed:
+    """An entry with its values; what it captured is added to `evidence`."""
+    sealed = Sealed(
         case=found["case"].decode(),
         seq=int(found["seq"]),
         content=_content(found, "entry"),
         hash=found["hash"].decode("ascii", "replace"),
         position=None if found["position"] == b"null" else int(found["position"]),
         leaf=bytes.fromhex(found["leaf"].decode()),
+        disclosures=tuple(beside),
     )
+    evidence += _captured(sealed)
+    return sealed
 
 
 def _content(found: re.Match[bytes], name: str) -> bytes:

@@ -4,15 +4,23 @@ Each secret is a word of its own. Whatever the program wrote while they were in 
 also in base64 and in the parts that make it up.
 """
 
+import asyncio
 import base64
+import json
 import logging
 import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from quarantine import app
 from quarantine.cli.options import TOKEN, local_person
+from quarantine.cli.program import program
+from quarantine.model import now
+from quarantine.web.ingest import GroupCommit, Ingest
 from tests.core.cli_bench import CommandLine
+from tests.core.test_ingest import post
 
 GLASS = "QUARANTINE_BREAK_GLASS"
 
@@ -97,6 +105,48 @@ def test_no_secret_is_where_it_does_not_belong(
         for name, content in files.items():
             if name != what:
                 assert not any(form in content for form in forms(secret)), f"{what} stands in {name}"
+
+
+def test_no_answer_of_the_door_and_no_crash_says_a_secret(
+    line: CommandLine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "canaryBearer1f7a99c2"
+    monkeypatch.setenv("DETECTOR_SECRET", secret)
+    line.configure(
+        sources={"detector": {"parser": "fake:finding", "scheme": "bearer", "secret": "env:DETECTOR_SECRET"}}
+    )
+    installed = app.load(line.config)
+    commit = GroupCommit(installed.store, lambda: None)
+    commit.start()
+    ingest = Ingest(
+        installed.store, installed.intake, installed.settings.sources, installed.settings.server, commit, now
+    )
+    good = {"id": "f-1", "type": "close", "machine": "web", "seen_at": now().isoformat()}
+    asked = [
+        (json.dumps(good), f"Bearer {secret}"),
+        (json.dumps({**good, "id": 7}), f"Bearer {secret}"),
+        ("{", f"Bearer {secret}"),
+        (json.dumps(good), f"Bearer {secret}x"),
+        (json.dumps(good), f"Basic {secret}"),
+    ]
+    answers, application = [], ingest.application()
+    for body, token in asked:
+        headers = {"content-type": "application/json", "authorization": token}
+        answers.append(asyncio.run(post(application, body.encode(), headers)))
+    commit.stop()
+    installed.store.close()
+    assert [status for status, _, _ in answers] == [202, 422, 422, 401, 401]
+    database = line.folder / "data" / "quarantine.db"
+    for path in line.folder.glob("data/quarantine.db*"):
+        path.unlink()
+    database.write_bytes(b"no database" * 1000)
+    verbs = (("case", "list"), ("doctor",), ("audit", "verify"))
+    crashed = [CliRunner().invoke(program, ["--config", str(line.config), "--debug", *words]) for words in verbs]
+    assert "Traceback" in crashed[0].output and "file is not a database" in crashed[0].output
+    said = [str(answers), *(result.output for result in crashed)]
+    said += [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
+    assert not any(form.decode() in text for form in forms(secret) for text in said)
 
 
 def test_the_search_finds_what_is_there(line: CommandLine) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,26 @@ class Slow(Store):
         return super().receive(deliveries)
 
 
+async def post(application: Any, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    """What is answered to a finding, without a network."""
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/findings/detector", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "scheme": "http",
+        "server": ("127.0.0.1", 1),
+    }  # fmt: skip
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await application(scope, receive, send)
+    names = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], names, b"".join(message.get("body", b"") for message in sent)
+
+
 class Door:
     """The application, asked without a network."""
 
@@ -51,23 +71,9 @@ class Door:
         self.application = Ingest(store, intake, sources, Server(), self.commit, now).application()
 
     async def post(self, record: object, content_type: str = "application/json") -> tuple[int, dict[str, str], Any]:
-        headers = [(b"content-type", content_type.encode()), (b"authorization", b"Bearer a-token")]
-        scope = {
-            "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/findings/detector",
-            "query_string": b"", "headers": headers, "scheme": "http", "server": ("127.0.0.1", 1),
-        }  # fmt: skip
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": json.dumps(record).encode(), "more_body": False}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        await self.application(scope, receive, send)  # type: ignore[arg-type]
-        start, body = sent[0], b"".join(message.get("body", b"") for message in sent)
-        names = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-        return start["status"], names, json.loads(body)
+        headers = {"content-type": content_type, "authorization": "Bearer a-token"}
+        status, names, body = await post(self.application, json.dumps(record).encode(), headers)
+        return status, names, json.loads(body)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from quarantine.audit import Finding, Report, Trust, verify_signed
@@ -20,6 +22,7 @@ from quarantine.ledger import checked, proven
 from quarantine.merkle import Frontier
 from quarantine.note import Checkpoint, Key, Note, Unsigned
 from quarantine.sealer import Sealer, anchors_in, key_of, make_key
+from quarantine.store import schema
 from quarantine.store.sql import Also, Store
 from quarantine.store.tree import Lag
 from tests.core.builders import Clock, finding, opened, resource
@@ -184,14 +187,21 @@ def test_by_mistake_nobody_changes_the_record(
             connection.execute(text(statement))
 
 
-def test_replacing_an_entry_on_sqlite_is_no_way_around_it(store: Store, sealed: list[str]) -> None:
+def test_replacing_an_entry_on_sqlite_is_no_way_around_it(store: Store, clock: Clock, sealed: list[str]) -> None:
     """INSERT OR REPLACE deletes without a trigger on delete, in whoever's program leaves recursive_triggers off."""
     if not store.url.startswith("sqlite"):
         return
+    store.cosign(9, "w", clock(), "line")
     engine = create_engine(store.url, poolclass=NullPool)
-    copy = "INSERT OR REPLACE INTO events SELECT id, case_id, seq, type, 'x', hash FROM events WHERE id = 1"
-    with pytest.raises(Exception, match="never replaced"), engine.begin() as connection:
-        connection.execute(text(copy))
+    for table in schema.RECORDS:
+        with engine.begin() as connection:
+            columns = [column.name for column in schema.metadata.tables[table].columns]
+            before = connection.execute(text(f"SELECT * FROM {table}")).all()  # noqa: S608 - our own names
+        copied = ", ".join([*columns[:-1], "'x'"])
+        with suppress(DatabaseError), engine.begin() as connection:
+            connection.execute(text(f"INSERT OR REPLACE INTO {table} SELECT {copied} FROM {table}"))  # noqa: S608
+        with engine.begin() as connection:
+            assert before and connection.execute(text(f"SELECT * FROM {table}")).all() == before  # noqa: S608
 
 
 # -- proofs ------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,15 @@ def _sqlite() -> list[str]:
         """CREATE TRIGGER disclosures_are_new BEFORE INSERT ON disclosures WHEN EXISTS (SELECT 1 FROM disclosures
         WHERE case_id = NEW.case_id AND seq = NEW.seq AND commitment = NEW.commitment)
         BEGIN SELECT RAISE(ABORT, 'disclosures are never replaced'); END""",
+        """CREATE TRIGGER leaves_are_new BEFORE INSERT ON leaves WHEN EXISTS
+        (SELECT 1 FROM leaves WHERE position = NEW.position OR entry = NEW.entry)
+        BEGIN SELECT RAISE(ABORT, 'leaves are never replaced'); END""",
+        # Whoever signs the same state a moment later is no error: the first stays.
+        """CREATE TRIGGER checkpoints_are_new BEFORE INSERT ON checkpoints WHEN EXISTS
+        (SELECT 1 FROM checkpoints WHERE size = NEW.size) BEGIN SELECT RAISE(IGNORE); END""",
+        """CREATE TRIGGER cosignatures_are_new BEFORE INSERT ON cosignatures WHEN EXISTS
+        (SELECT 1 FROM cosignatures WHERE size = NEW.size AND witness = NEW.witness)
+        BEGIN SELECT RAISE(IGNORE); END""",
         "CREATE TRIGGER events_wait AFTER INSERT ON events BEGIN INSERT INTO unsealed (entry) VALUES (NEW.id); END",
     ]
 
