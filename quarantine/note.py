@@ -192,6 +192,11 @@ class Checkpoint:
             raise Unsigned("the root of the checkpoint has another length than a SHA-256")
         return cls(lines[0], int(lines[1]), root)
 
+    @classmethod
+    def in_note(cls, text: str) -> Self:
+        """What a note says. Raises Unsigned, and looks at no signature."""
+        return cls.parse(Note.parse(text).body)
+
     @property
     def body(self) -> str:
         return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"

@@ -31,7 +31,7 @@ from quarantine.case import (
 )
 from quarantine.ledger import START, Sealed, unseal
 from quarantine.narrative import about, changed, gap, said, values
-from quarantine.note import Checkpoint, Note
+from quarantine.note import Checkpoint
 from quarantine.plan import Nature, PlannedStep
 from quarantine.text import many, moment, safe_text
 
@@ -358,7 +358,7 @@ def _proven(proof: str) -> tuple[Recorded, Checkpoint]:
     head, _, note = proof.partition("\n\n")
     entry = base64.b64decode(head.split("\n")[1].removeprefix("extra "))
     (recorded,) = unseal([Sealed("", 0, entry, "")])
-    return recorded, Checkpoint.parse(Note.parse(note).body)
+    return recorded, Checkpoint.in_note(note)
 
 
 def _hashes(papers: Papers) -> Markup:

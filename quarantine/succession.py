@@ -61,5 +61,5 @@ class Succession:
         """The checkpoint in a note, if the key of its time has signed it. Raises Unsigned."""
         if not self._keys:
             return checked(note, self._trusted)
-        size = Checkpoint.parse(Note.parse(note).body).size
+        size = Checkpoint.in_note(note).size
         return checked(note, [self._keys[bisect_right(self._begins, size) - 1]])

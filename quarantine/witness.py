@@ -145,7 +145,7 @@ class Witness:
         except (OSError, UnicodeDecodeError) as error:
             raise Misconfigured(f"{self.path(origin)} cannot be read: {error}") from error
         try:
-            return Checkpoint.parse(Note.parse(text).body)
+            return Checkpoint.in_note(text)
         except Unsigned as error:
             raise Misconfigured(f"{self.path(origin)} was spoilt: {error}") from error
 

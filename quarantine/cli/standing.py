@@ -31,11 +31,11 @@ def status(ctx: click.Context, form: str) -> None:
 
 
 def _lags(app: "App") -> Iterator[dict[str, Any]]:
-    from quarantine.note import Checkpoint, Note
+    from quarantine.note import Checkpoint
     from quarantine.sealer import anchors_in
 
     last, seen = app.store.last_checkpoint(), app.store.seen()
-    size = 0 if last is None else Checkpoint.parse(Note.parse(last[1]).body).size
+    size = 0 if last is None else Checkpoint.in_note(last[1]).size
     yield _lag(app, "checkpoint", size, None if last is None else last[0])
     for name, witness in app.settings.ledger.witnesses.items():
         has, at = seen.get(witness.key, (0, None))
@@ -43,7 +43,7 @@ def _lags(app: "App") -> Iterator[dict[str, Any]]:
     anchor = app.settings.ledger.anchor
     if anchor is not None:
         notes = anchors_in(anchor) if anchor.exists() else []
-        sizes = [Checkpoint.parse(Note.parse(note).body).size for note in notes]
+        sizes = [Checkpoint.in_note(note).size for note in notes]
         yield _lag(app, "anchor", max(sizes, default=0), None)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from quarantine.ledger import proof_of, written_at
 from quarantine.merkle import SIZE, Frontier, consistency, leaf
-from quarantine.note import Checkpoint, Note
+from quarantine.note import Checkpoint
 from quarantine.store import schema
 
 
@@ -157,7 +157,7 @@ def proof(connection: Connection, case_id: str, seq: int | None) -> str | None:
     last = last_checkpoint(connection)
     if last is None:
         return None
-    size = Checkpoint.parse(Note.parse(last[1]).body).size
+    size = Checkpoint.in_note(last[1]).size
     entries = (
         select(schema.leaves.c.position, schema.events.c.content)
         .join(schema.events, schema.leaves.c.entry == schema.events.c.id)
