@@ -74,7 +74,8 @@ def _disclosed(entry: dict[str, Any], disclosures: Sequence[Disclosure], instead
 
 def _erased(recorded: Recorded) -> str:
     why = recorded.event.reason if isinstance(recorded.event, Redacted) else ""
-    return f"redacted on {moment(recorded.at)} by {recorded.by}, because: {why}"[:_LONGEST]
+    told = f"redacted on {moment(recorded.at)} by {recorded.by}, because: {why}"
+    return f"[{told[:_LONGEST]}]"  # in brackets: the words are not those of whoever is quoted here
 
 
 _LONGEST = 1024

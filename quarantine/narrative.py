@@ -129,14 +129,15 @@ def about(recorded: Recorded) -> str:
         case Resumed():
             return _because(f"to {event.to}", event.reason)
         case Redacted():
-            return _because(f"{_erased(event)} erased", event.reason)
+            return _because(f"{what_was_erased(event)} erased", event.reason)
         case Closed():
             return _because(str(event.outcome), event.sentence)
         case NotApplied() | Paused() | OperationFailed() | Voided() | Retried() | Reconciled() | Skipped():
             return event.sentence
 
 
-def _erased(event: Redacted) -> str:
+def what_was_erased(event: Redacted) -> str:
+    """`2 values and 1 piece of evidence`."""
     values = many(len(event.commitments), "value") if event.commitments else ""
     pieces = f"{many(len(event.evidence), 'piece')} of evidence" if event.evidence else ""
     return " and ".join(part for part in (values, pieces) if part)

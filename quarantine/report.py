@@ -22,6 +22,7 @@ from quarantine.case import (
     Halted,
     Outcome,
     Recorded,
+    Redacted,
     Released,
     ReleaseRequested,
     Stage,
@@ -30,7 +31,7 @@ from quarantine.case import (
     fold,
 )
 from quarantine.ledger import START, Sealed, unseal
-from quarantine.narrative import about, changed, gap, said, values
+from quarantine.narrative import about, changed, gap, said, values, what_was_erased
 from quarantine.note import Checkpoint
 from quarantine.plan import Nature, PlannedStep
 from quarantine.text import many, moment, safe_text
@@ -260,6 +261,9 @@ def _decisions(case: Case, events: Sequence[Recorded]) -> Markup:
             rows.append(_row(moment(item.at), "the guards", told))
         elif isinstance(event, ReleaseRequested):
             rows.append(_row(moment(item.at), item.by, _with_reason("asked to give everything back", event.reason)))
+        elif isinstance(event, Redacted):
+            told = f"erased {what_was_erased(event)} for ever"
+            rows.append(_row(moment(item.at), item.by, _with_reason(told, event.reason)))
         elif isinstance(event, Halted):
             rows.append(_row(moment(item.at), "the program", f"stopped for a person: {event.sentence}"))
         elif isinstance(event, Closed) and item.by != "engine":
@@ -307,12 +311,21 @@ def _evidence(events: Sequence[Recorded]) -> Markup:
             _row(
                 piece.name,
                 f"{piece.size} bytes" + (f", the beginning of {piece.cut_from}" if piece.cut_from else ""),
+                _erased(piece.sha256, item, events),
                 _tag("code", piece.sha256),
             )
             for piece in item.event.evidence
         ]
-        blocks += [_tag("p", told), _table(("File", "Size", "SHA-256"), rows, "hashes")]
+        blocks += [_tag("p", told), _table(("File", "Size", "Erased", "SHA-256"), rows, "hashes")]
     return _section("Evidence", *(blocks or [_tag("p", "No evidence was taken.")]))
+
+
+def _erased(sha256: str, captured: Recorded, events: Sequence[Recorded]) -> str:
+    """When a piece of evidence was erased after it was captured."""
+    for item in events[captured.seq :]:
+        if isinstance(item.event, Redacted) and sha256 in item.event.evidence:
+            return f"{moment(item.at)} by {item.by}"
+    return "no"
 
 
 def _proof(case: Case, papers: Papers) -> Markup:

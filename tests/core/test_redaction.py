@@ -133,7 +133,7 @@ def test_what_stands_instead_says_who_and_why(store: Store, clock: Clock) -> Non
     erase(store, clock, case, "1")
     first, again = store.history(case)[:2]
     assert isinstance(first.event, Opened) and isinstance(again.event, Repeated)
-    assert first.event.finding.title == ("redacted on 2026-03-01 12:00:00 UTC by local:ann, because: a customer's name")
+    assert first.event.finding.title == "[redacted on 2026-03-01 12:00:00 UTC by local:ann, because: a customer's name]"
     assert first.event.finding.record == {}
     assert (again.event.finding.title, again.event.finding.record["pid"]) == (TITLE, 7)
     assert store.load(case).finding.title == TITLE, "the case goes by what was reported last"
@@ -152,7 +152,7 @@ def test_what_a_person_wrote_goes_from_the_list_of_cases_too(store: Store, clock
     assert in_tables(store) == {"disclosures", "cases"}
     erase(store, clock, case.id)
     assert in_tables(store) == set()
-    assert store.lines()[0].sentence.startswith("redacted on ")
+    assert store.lines()[0].sentence.startswith("[redacted on ")
 
 
 def test_nothing_is_erased_twice(store: Store, clock: Clock) -> None:

@@ -28,6 +28,7 @@ from quarantine.case import (
     Outcome,
     Planned,
     Reason,
+    Redacted,
     ReleaseRequested,
     Verified,
 )
@@ -158,7 +159,17 @@ def test_evidence_stands_with_its_custody() -> None:
     events.insert(4, Captured(step=0, evidence=(piece,), custody=custody(resource=resource("db-7"))))
     text = Reader(page(papers(*events))).text
     assert "as user/quarantine, by the process host:1:abc with cloud-quarantine 1.0" in text
-    assert f"log.txt 10 bytes, the beginning of 99 {'ab' * 32}" in text
+    assert f"log.txt 10 bytes, the beginning of 99 no {'ab' * 32}" in text
+
+
+def test_who_erased_what_is_a_decision_and_stands_beside_the_evidence() -> None:
+    piece = Evidence(name="log.txt", media_type="text/plain", sha256="ab" * 32, size=10)
+    events = contained()
+    events.insert(4, Captured(step=0, evidence=(piece,), custody=custody(resource=resource("db-7"))))
+    erased = Redacted(evidence=(piece.sha256,), reason="a customer's data")
+    text = Reader(page(papers(*events, erased))).text
+    assert "engine erased 1 piece of evidence for ever: “a customer's data”" in text
+    assert re.search(r"log.txt 10 bytes 2026-[-0-9]+ [:0-9]+ UTC by engine (ab){32}", text)
 
 
 def test_the_hashes_are_those_of_the_entries_and_the_proof_can_be_taken_out_of_the_page() -> None:
