@@ -391,7 +391,7 @@ class Convergence:
         if reached(now, target):
             turn.add(Verified(step=step.index))
             return True
-        return self._not_yet(turn, step, action, progress, shortfall(now, target))
+        return self._not_yet(turn, step, progress, now, target)
 
     def verify_release(self, turn: Turn, step: PlannedStep, progress: Progress) -> bool:
         action = self.action(step)
@@ -404,18 +404,24 @@ class Convergence:
             return self.reconcile(turn, step, turn.case.progress(step.index))
         now = self.observe(action, step)
         if not reached(now, target, proven=False):
-            return self._not_yet(turn, step, action, progress, shortfall(now, target))
+            return self._not_yet(turn, step, progress, now, target)
         released = Released(step=step.index, kept=progress.kept)
         unhold = () if _holds_still(turn.case, step) else (Hold(step.resource.identity, step.action),)
         turn.add(released, also=Also(due=self._clock(), unhold=unhold))
         return True
 
-    def _not_yet(self, turn: Turn, step: PlannedStep, action: Action[Any, Any], progress: Progress, what: str) -> bool:
+    def _not_yet(
+        self, turn: Turn, step: PlannedStep, progress: Progress, now: State | Absence, target: State | Absence
+    ) -> bool:
         """Read back, and not equal: wait as long as the provider may take, then say so."""
+        action = self.action(step)
         until = (progress.since or self._clock()) + action.settles_within + action.consistent_within
         if self._clock() < until:
             turn.wait(min(until, self._a_little_later(progress.since)))
             return False
+        if now is GONE:
+            return self.gone(turn, step)
+        what = shortfall(now, target)
         raise NeedsHuman(Reason.UNVERIFIED, f"{step.action}: read back, {what} of {step.resource} is not as intended")
 
     def action(self, step: PlannedStep) -> Action[Any, Any]:

@@ -1,6 +1,6 @@
 """A fake platform with a whole installation on it, and playbooks for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,16 @@ class Bench(Installation):
         self.failpoint = failpoint
         with pytest.raises(Died):
             yield
+
+    def once(self, place: str, then: Callable[[], object]) -> None:
+        """When somebody first comes to this place."""
+
+        def failpoint(name: str) -> None:
+            if name == place:
+                self.failpoint = lambda _: None
+                then()
+
+        self.failpoint = failpoint
 
     def changes(self) -> list[str]:
         return [sent.call for sent in self.world.sent]

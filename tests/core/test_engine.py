@@ -343,6 +343,20 @@ def test_a_machine_that_vanishes_while_it_is_held_closes_the_case(bench: Bench) 
     assert bench.advance(case).outcome is Outcome.TARGET_GONE
 
 
+@pytest.mark.parametrize("playbook", ["isolate", "fence"])
+def test_a_machine_that_vanishes_before_it_is_read_back_closes_the_case(bench: Bench, playbook: str) -> None:
+    """At once, or after the time in which a read may not show it yet."""
+    bench.once("after commit of applied", lambda: bench.world.remove("web"))
+    assert bench.settle(bench.open(bench.machine(), playbook)).outcome is Outcome.TARGET_GONE
+
+
+def test_a_machine_that_vanishes_before_its_release_is_read_back_closes_the_case(bench: Bench) -> None:
+    case = contained(bench)
+    bench.once("after commit of applied", lambda: bench.world.remove("web"))
+    bench.desk.release(case.id, "local:ann")
+    assert bench.settle(case).outcome is Outcome.TARGET_GONE
+
+
 def test_a_change_between_plan_and_act_is_a_conflict_for_a_person(bench: Bench) -> None:
     resource = bench.machine()
 
