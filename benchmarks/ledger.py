@@ -32,6 +32,13 @@ from tests.core.builders import finding, opened
 from tests.testbed.postgres import Postgres
 
 KEY = Key("bench/log", b"k" * 32)
+RECORD = {
+    "hostname": "node-7", "priority": "Warning", "rule": "Terminal shell in container", "source": "syscall",
+    "output": "A shell was spawned in a container with an attached terminal (user=root shell=sh parent=runc)",
+    "time": "2026-03-01T12:00:00.000000000Z", "tags": ["container", "maturity_stable", "mitre_execution", "shell"],
+    "output_fields": {f"container.field_{number}": "a value of some length" for number in range(12)},
+}  # fmt: skip
+"""What a detector sends, of a usual size: the record commits to it."""
 APPENDS = 1_000
 WRITERS, SECONDS = 8, 8.0
 ENTRIES, EACH = 1_000_000, 10
@@ -73,7 +80,9 @@ def without_tree(url: str) -> None:
 
 
 def a_case(store: Store, name: str) -> Case:
-    found = finding(id=name, seen_at=datetime.now(UTC), resource=finding().resource.model_copy(update={"uid": name}))
+    found = finding(
+        id=name, seen_at=datetime.now(UTC), record=RECORD, resource=finding().resource.model_copy(update={"uid": name})
+    )
     return store.open(opened(finding=found), "source:bench", datetime.now(UTC))
 
 
@@ -194,7 +203,7 @@ def verified(folder: Path) -> dict[str, float]:
 
 def million(store: Store) -> None:
     """The entries of many cases, chained as the store chains them."""
-    event, at = Repeated(finding=finding()), datetime.now(UTC)
+    event, at = Repeated(finding=finding(record=RECORD)), datetime.now(UTC)
     template = a_case(store, "template")
     rows: dict[Any, list[dict[str, Any]]] = {schema.cases: [], schema.events: [], schema.disclosures: []}
     for number in range((ENTRIES - 1) // EACH):

@@ -38,7 +38,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQL
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
-from quarantine.case import Case, Event, Opened, Recorded, Status, fold
+from quarantine.case import Case, Event, Opened, Recorded, Redacted, Status, fold
 from quarantine.commitment import COMMITS, new_salt
 from quarantine.config import Guards, NoticeKind
 from quarantine.errors import Fenced, Misconfigured, Moved, NotFound, Superseded, Unavailable
@@ -1025,7 +1025,10 @@ class Store:
     def _catch_up(self, connection: Connection, case_id: str, known: Case | None, seq: int) -> Case:
         if known is not None and known.seq == seq:
             return known
-        return fold(_events(connection, case_id, known.seq if known else 0), known)
+        missed = _events(connection, case_id, known.seq if known else 0)
+        if any(isinstance(recorded.event, Redacted) for recorded in missed):
+            return fold(_events(connection, case_id, 0))  # what is known may hold what was erased
+        return fold(missed, known)
 
     def _write_also(self, connection: Connection, case: Case, also: Also, at: datetime) -> None:
         for hold in also.unhold:

@@ -17,7 +17,20 @@ from sqlalchemy.exc import DatabaseError
 from quarantine import app
 from quarantine.action import Artifact
 from quarantine.audit import Finding, verify
-from quarantine.case import Captured, Closed, Event, Halted, Opened, Outcome, Reason, Redacted, Repeated
+from quarantine.case import (
+    Asked,
+    Captured,
+    Closed,
+    Event,
+    Halted,
+    Opened,
+    Outcome,
+    Reason,
+    Redacted,
+    Repeated,
+    Resumed,
+    Status,
+)
 from quarantine.cli.exit_code import ExitCode
 from quarantine.commitment import fields
 from quarantine.errors import Misused, Moved
@@ -153,6 +166,18 @@ def test_what_a_person_wrote_goes_from_the_list_of_cases_too(store: Store, clock
     erase(store, clock, case.id)
     assert in_tables(store) == set()
     assert store.lines()[0].sentence.startswith("[redacted on ")
+
+
+def test_whoever_still_knows_a_value_does_not_write_it_again(store: Store, clock: Clock) -> None:
+    """A worker, or a person's program, that loaded the case before."""
+    case = written(store, clock)
+    known = store.load(case)
+    erase(store, clock, case)
+    store.append(known, [Resumed(to=Status.PROPOSED)], by="local:bob", at=clock())
+    asked = Asked(guard="mode", sentence="mode is ask", digest="d" * 64, expires_at=clock())
+    store.append(known, [asked], by="engine", at=clock())
+    assert sorted(notice.kind for notice in store.notices()) == ["approval_asked", "needs_human"]
+    assert in_tables(store) == set()
 
 
 def test_nothing_is_erased_twice(store: Store, clock: Clock) -> None:
