@@ -18,6 +18,7 @@ from quarantine.audit import Finding, Report, Trust, verify_signed
 from quarantine.case import Opened, Repeated
 from quarantine.config import Ledger
 from quarantine.errors import Misconfigured
+from quarantine.journal import KeyRotated
 from quarantine.ledger import checked, proven
 from quarantine.merkle import Frontier
 from quarantine.note import Checkpoint, Key, Note, Unsigned
@@ -25,6 +26,7 @@ from quarantine.sealer import Sealer, anchors_in, key_of, make_key
 from quarantine.store import schema
 from quarantine.store.sql import Also, Store
 from quarantine.store.tree import Lag
+from quarantine.succession import statement
 from tests.core.builders import Clock, finding, opened, resource
 from tests.core.conftest import Open
 from tests.testbed.poll import until
@@ -95,6 +97,34 @@ def test_how_far_a_state_is_behind_is_counted_from_the_oldest_entry_that_it_does
     assert store.lag(1) == Lag(5, began)
     sealer.seal()
     assert store.lag(3) == Lag(3, clock())
+
+
+class Module:
+    """A signer that gives nothing away but signatures, as a KMS or an HSM: all that the port asks for."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._sign = Key("test/log", seed).sign
+        self.verifier = Key("test/log", seed).verifier
+
+    def sign(self, message: bytes) -> bytes:
+        return self._sign(message)
+
+
+def test_a_key_that_nobody_can_read_seals_too_and_can_be_followed_by_another(store: Store, clock: Clock) -> None:
+    old, new = Module(b"k" * 32), Module(b"n" * 32)
+    store.log_key(str(old.verifier))
+    write(store, clock, cases=1)
+    Sealer(store, old, clock, Ledger()).seal()
+    store.rotate(
+        str(old.verifier),
+        str(new.verifier),
+        KeyRotated(statement=statement(old, new), reason="a new module"),
+        "local:ann",
+        clock(),
+    )
+    Sealer(store, new, clock, Ledger()).seal()
+    report = verified(store, clock)
+    assert (report.finding, report.entries) == (Finding.OK, 4), report.sentence
 
 
 def test_sealing_nothing_signs_nothing(store: Store, clock: Clock, sealer: Sealer) -> None:
@@ -182,9 +212,9 @@ def test_by_mistake_nobody_changes_the_record(
 ) -> None:
     engine = create_engine(database, poolclass=NullPool)
     column = {"events": "type", "leaves": "entry", "checkpoints": "note"}[table]
-    for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):  # noqa: S608 - its own words
+    for change in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):  # noqa: S608 - its own words
         with pytest.raises(Exception, match="never changed or deleted"), engine.begin() as connection:
-            connection.execute(text(statement))
+            connection.execute(text(change))
 
 
 def test_replacing_an_entry_on_sqlite_is_no_way_around_it(store: Store, clock: Clock, sealed: list[str]) -> None:
