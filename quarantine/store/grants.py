@@ -22,5 +22,6 @@ GRANT USAGE ON SCHEMA public TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
 REVOKE UPDATE, DELETE, TRUNCATE ON {", ".join(RECORDS)} FROM {role};
+REVOKE UPDATE, TRUNCATE ON disclosures FROM {role};
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role};
 """  # noqa: S608 - the role is checked above

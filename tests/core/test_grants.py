@@ -9,10 +9,11 @@ from sqlalchemy.pool import NullPool
 
 from quarantine import dispatch
 from quarantine.audit import Finding, Trust, verify_signed
-from quarantine.case import Repeated
+from quarantine.case import Closed, Outcome, Repeated
 from quarantine.cli.exit_code import ExitCode
 from quarantine.cli.program import program
 from quarantine.config import Ledger
+from quarantine.redaction import erasable, redacted
 from quarantine.sealer import Sealer
 from quarantine.store.schema import RECORDS
 from quarantine.store.sql import Also, Store
@@ -51,12 +52,15 @@ def test_it_writes_seals_is_seen_and_verifies(url: str, clock: Clock) -> None:
     case = store.open(a_finding("f-1"), "source:test", clock())
     store.append(case, [Repeated(finding=finding(id="again"))], by="source:test", at=clock(), also=Also())
     store.switch("all", True, "a drill", "local:ann", clock())
+    store.append(case.id, [Closed(outcome=Outcome.DECLINED)], by="local:ann", at=clock(), also=Also())
+    gone = redacted(erasable(store.entries(case.id)), "a customer's name")
+    store.append(case.id, [gone], by="local:ann", at=clock(), also=Also(keep_due=True, erases=gone.commitments))
     Sealer(store, KEY, clock, Ledger()).seal()
-    store.cosign(3, "w", clock(), "")
+    store.cosign(5, "w", clock(), "")
     assert store.sweep() >= 0
     with store.record() as record:
         report = verify_signed(record, Trust([KEY.verifier], clock()))
-    assert (report.finding, report.entries) == (Finding.OK, 3)
+    assert (report.finding, report.entries, report.redacted) == (Finding.OK, 5, 2)
     store.close()
 
 
@@ -78,6 +82,12 @@ def test_it_may_not_touch_what_is_recorded(url: str, table: str, statement: str)
     engine = create_engine(url, poolclass=NullPool)
     with pytest.raises(Exception, match=r"permission denied|must be owner"), engine.begin() as connection:
         connection.execute(text(statement.format(table, column, column)))
+
+
+def test_it_may_erase_a_value_and_never_change_one(url: str) -> None:
+    engine = create_engine(url, poolclass=NullPool)
+    with pytest.raises(Exception, match="permission denied"), engine.begin() as connection:
+        connection.execute(text("UPDATE disclosures SET content = content"))
 
 
 @pytest.mark.parametrize("role", ["", "x; DROP TABLE events", "Ann", "a" * 64, '"'])
