@@ -42,6 +42,8 @@ class Candidate:
             return f"source is {finding.source}, not {' or '.join(match.source)}"
         if self.types and finding.type not in self.types:
             return f"type is {finding.type!r}, not {' or '.join(match.type)}"
+        if finding.posture and not self.types:
+            return f"it says how something is set up: a playbook for that names its type, {finding.type!r}"
         if not finding.severity.at_least(match.severity):
             return f"severity is {finding.severity}, below {match.severity}"
         if self.condition is None:
@@ -87,6 +89,7 @@ def activation(finding: Finding) -> tuple[dict[str, Any], dict[str, Any]]:
             "rule": finding.type,
             "severity": str(finding.severity),
             "sample": finding.sample,
+            "posture": finding.posture,
             "record": finding.record,
         },
         {

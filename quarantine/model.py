@@ -99,6 +99,8 @@ class Finding(Value):
     """Where its source shows it to people. Never followed by us."""
     sample: bool = False
     """A test or sample finding. It never acts."""
+    posture: bool = False
+    """It says how something is set up, and not what happens there. Only a playbook that names its type answers it."""
     active: bool = True
     """False for a finding that its source has resolved, archived or suppressed. It never acts."""
     record: Annotated[dict[str, JsonValue], Sensitive()] = Field(default_factory=dict)

@@ -19,7 +19,8 @@ from quarantine.record import epoch, finding, first_seen, link, needed, objects,
 from quarantine.scale import at_most, word
 
 VULNERABILITY: Final = 2002
-CLASSES: Final = (VULNERABILITY, 2003, 2004)
+COMPLIANCE: Final = 2003
+CLASSES: Final = (VULNERABILITY, COMPLIANCE, 2004)
 """Vulnerability, Compliance and Detection Finding (schema.ocsf.io/1.5.0, category Findings)."""
 _STANDINGS: Final = {3: Standing.SUPPRESSED, 4: Standing.RESOLVED, 5: Standing.RESOLVED, 6: Standing.RESOLVED}
 """`status_id` of a finding: 3 Suppressed, 4 Resolved, 5 Archived, 6 Deleted."""
@@ -84,6 +85,7 @@ def ocsf_findings(
         or epoch(info.get("first_seen_time", info.get("created_time"))),
         "link": link(info, "src_url"),
         "sample": title.startswith("[SAMPLE"),
+        "posture": record["class_uid"] == COMPLIANCE,
         "active": standing(record) is Standing.ACTIVE,
         "record": record,
     }

@@ -37,7 +37,10 @@ class Match(Value):
     resource: str = Field(pattern=KIND, description="The kind of resource: aws:s3-bucket, kubernetes:pod.")
     severity: Severity = Field(default=Severity.INFORMATIONAL, description="This or above.")
     source: tuple[str, ...] = Field(default=(), description="Names of sources; any if left out.")
-    type: tuple[str, ...] = Field(default=(), description="Finding types or rule names, exactly; any if left out.")
+    type: tuple[str, ...] = Field(
+        default=(),
+        description="Finding types or rule names, exactly. Any if left out, but of how something is set up.",
+    )
     when: str | None = Field(default=None, description="A CEL condition on `finding` and `resource`. True or nothing.")
 
     @field_validator("source", "type", mode="before")

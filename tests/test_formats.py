@@ -49,6 +49,7 @@ class Expected(NamedTuple):
     playbook: str | None
     active: bool = True
     sample: bool = False
+    posture: bool = False
 
 
 def event(source: str, type_: str, detail: dict[str, Any]) -> dict[str, Any]:
@@ -318,9 +319,9 @@ PROMETHEUS = "http://prometheus:9090/graph?g0.expr=x"
 ON_HOST = Expected(EC2, INSTANCE, EU, INSTANCE, "high", "11:30", "10:00", HUB_LINK, "isolate-instance")
 ON_MACHINE = Expected(VM, "web-1", SHOP, None, "high", "11:00", "10:00", str(DEFENDER_LINK), "isolate-vm")
 VULNERABLE = Expected(EC2, INSTANCE, EU, INSTANCE, "medium", "11:00", "09:00", "", None)
-PUBLIC = Expected(BUCKET, "crown-jewels", EU, None, "high", "11:00", "10:00", "", None)
-OPEN = Expected("aws:security-group", "sg-0123456789abcdef0", EU, None, "medium", "11:00", None, "", None)
-ADVISED = Expected("azure:storage-account", "crown", SHOP, None, "medium", "11:00", "09:00", "", None)
+PUBLIC = Expected(BUCKET, "crown-jewels", EU, None, "high", "11:00", "10:00", "", "close-public-bucket", posture=True)
+OPEN = Expected("aws:security-group", "sg-0123456789abcdef0", EU, None, "medium", "11:00", None, "", None, posture=True)
+ADVISED = Expected("azure:storage-account", "crown", SHOP, None, "medium", "11:00", "09:00", "", None, posture=True)
 MONITORED = Expected(VM, "web-1", SHOP, None, "high", "11:00", "11:00", "", "isolate-vm")
 FIRING = Expected(POD, "web-1", "prod/shop", None, "critical", "12:00", "10:00", PROMETHEUS, "isolate-pod")
 ENTERED = Expected(POD, "web-1", "prod/shop", None, "low", "11:00", "10:59", "", None)
@@ -334,7 +335,10 @@ SAMPLES: list[tuple[str, Any, list[Expected]]] = [
     ("aws:ocsf", hub(severity_id=6), [ON_HOST._replace(severity="critical")]),
     ("aws:ocsf", hub(class_uid=2003, compliance={"control": "S3.8", "status_id": 3}, resources=[
         {"uid": "arn:aws:s3:::crown-jewels", "type": "AwsS3Bucket", "region": "eu-west-1"},
-    ]), [ON_HOST._replace(kind=BUCKET, id="crown-jewels", uid=None, playbook="close-public-bucket")]),
+    ]), [ON_HOST._replace(kind=BUCKET, id="crown-jewels", uid=None, playbook="close-public-bucket", posture=True)]),
+    ("aws:ocsf", hub(class_uid=2003, severity_id=5, compliance={"control": "EC2.8", "status_id": 3}), [
+        ON_HOST._replace(severity="critical", playbook=None, posture=True)
+    ]),
     ("aws:ocsf", hub(resources=[
         {"uid": ARN, "type": "AWS::EC2::Instance"},
         {"uid": "arn:aws:iam::111122223333:role/web", "type": "AWS::IAM::Role"},
@@ -352,13 +356,18 @@ SAMPLES: list[tuple[str, Any, list[Expected]]] = [
     ("aws:macie", event("aws.macie", "Macie Finding", MACIE), [PUBLIC]),
     ("aws:macie", {**MACIE, "sample": True}, [PUBLIC._replace(sample=True)]),
     ("aws:macie", {**MACIE, "archived": True}, [PUBLIC._replace(active=False)]),
+    ("aws:macie", {**MACIE, "category": "CLASSIFICATION", "type": "SensitiveData:S3Object/Credentials"}, [
+        PUBLIC._replace(playbook=None, posture=False)
+    ]),
     ("aws:access-analyzer", event("aws.access-analyzer", "Access Analyzer Finding", ANALYZER), [PUBLIC]),
-    ("aws:access-analyzer", {**ANALYZER, "isPublic": False}, [PUBLIC._replace(severity="medium")]),
+    ("aws:access-analyzer", {**ANALYZER, "isPublic": False}, [PUBLIC._replace(severity="medium", playbook=None)]),
     ("aws:access-analyzer", {**ANALYZER, "status": "RESOLVED"}, [PUBLIC._replace(active=False)]),
     ("aws:access-analyzer", event("aws.access-analyzer", "Unused Access Finding for IAM entities", {
         **ANALYZER, "isPublic": False, "findingType": "UnusedIAMRole", "resourceType": "AWS::IAM::Role",
         "resource": "arn:aws:iam::111122223333:role/old",
-    }), [PUBLIC._replace(kind="aws:iam-role", id="old", scope="111122223333/aws-global", severity="low")]),
+    }), [PUBLIC._replace(
+        kind="aws:iam-role", id="old", scope="111122223333/aws-global", severity="low", playbook=None
+    )]),
     ("aws:config", event("aws.config", "Config Rules Compliance Change", CONFIG), [OPEN]),
     ("aws:config", {**CONFIG, "newEvaluationResult": {
         "complianceType": "COMPLIANT", "resultRecordedTime": "2026-11-25T11:00:00Z"
@@ -472,6 +481,7 @@ def _told(finding: Finding, matcher: Matcher) -> Expected:
         answer.name if answer else None,
         finding.active,
         finding.sample,
+        finding.posture,
     )
 
 

@@ -56,6 +56,7 @@ def _asff(finding: dict[str, Any], source: str, received: datetime) -> list[Find
             first_seen_at=first_seen(finding, "FirstObservedAt", "CreatedAt"),
             link=link(finding, "SourceUrl"),
             sample=_asff_sample(finding),
+            posture=bool(part(finding, "Compliance")),
             active=_asff_active(finding),
             record=finding,
         )

@@ -129,6 +129,7 @@ def _macie(said: dict[str, Any], source: str, received: datetime) -> list[Findin
             severity=word("macie", part(said, "severity").get("description"), "severity.description"),
             resource=named.any_of("AwsS3Bucket", text(bucket, "name", where=where), scope, f"{where}.name"),
             sample=said.get("sample") is True,
+            posture=said.get("category") == "POLICY",
             active=said.get("archived") is not True,
         )
     ]
@@ -146,6 +147,7 @@ def _access_analyzer(said: dict[str, Any], source: str, received: datetime) -> l
         )(
             severity=Severity.LOW if unused else Severity.HIGH if public else Severity.MEDIUM,
             resource=named.any_of(text(said, "resourceType"), text(said, "resource"), scope, "resource"),
+            posture=True,
             active=said.get("status") == "ACTIVE" and said.get("isDeleted") is not True,
             record=said,
         )
@@ -164,6 +166,7 @@ def _config(said: dict[str, Any], source: str, received: datetime) -> list[Findi
         _told({**times, "title": f"{rule}: {type_} {name}", "type": rule}, source, received, digest(rule, type_, name))(
             severity=Severity.MEDIUM,
             resource=named.any_of(type_, name, scope, "resourceId") if known else _unnamed(kind, name, scope),
+            posture=True,
             active=text(verdict, "complianceType", where="newEvaluationResult") == "NON_COMPLIANT",
             record=said,
         )

@@ -72,6 +72,7 @@ def assessment(record: Mapping[str, JsonValue], source: str, received: datetime)
             type=rule.lower(),
             severity=at_most(Severity.MEDIUM, word("defender", rated, "metadata.severity")),
             resource=resource,
+            posture=True,
             seen_at=seen(_lower(part(said, "status")), ("statuschangedate",), received),
             first_seen_at=first_seen(_lower(part(said, "status")), "firstevaluationdate"),
             active=code == "unhealthy",

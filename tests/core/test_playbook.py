@@ -211,6 +211,18 @@ def test_the_most_particular_playbook_answers() -> None:
     assert other.name == "a-general"
 
 
+def test_how_something_is_set_up_is_answered_only_by_a_playbook_that_names_it() -> None:
+    """A control that fails on an instance is no reason to cut the instance off, however grave it is."""
+    isolate = builders.playbook("isolate", match=Match(resource="fake:machine"))
+    close = builders.playbook("close", match=Match(resource="fake:machine", type=("open",)))
+    matcher = Matcher([isolate, close])
+    (of_close, of_isolate) = matcher.trials(builders.finding(type="unpatched", posture=True))
+    assert not of_close.answers
+    assert of_isolate.clause == "it says how something is set up: a playbook for that names its type, 'unpatched'"
+    answer = matcher.answer(builders.finding(type="open", posture=True))
+    assert answer is not None and answer.name == "close"
+
+
 @pytest.mark.parametrize(
     ("match", "clause"),
     [
