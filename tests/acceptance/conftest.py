@@ -157,9 +157,10 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
 def on_kubernetes(cluster: Cluster, kubeconfig: Callable[..., Path], install: Install) -> Callable[..., Product]:
     """An installation for the cluster of the test bed, through the proxy."""
 
-    def start(**settings: Any) -> Product:
+    def start(enforced_by: str | None = None, **settings: Any) -> Product:
         path = kubeconfig(server=cluster.proxy.url)
-        providers = {"kubernetes": {"clusters": {"testbed": {"kubeconfig": str(path)}}}}
+        how = {"kubeconfig": str(path), **({"enforced_by": enforced_by} if enforced_by else {})}
+        providers = {"kubernetes": {"clusters": {"testbed": how}}}
         return install({"providers": providers, **settings})
 
     return start

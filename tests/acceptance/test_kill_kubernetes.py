@@ -5,7 +5,7 @@ same files. The API server's audit log says that no change was made twice, and t
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -22,7 +22,8 @@ from tests.acceptance.conftest import Cluster
 from tests.acceptance.product import Product
 from tests.conftest import Tell
 from tests.kubernetes import test_crash
-from tests.kubernetes.conftest import Namespace
+from tests.kubernetes.conftest import CLUSTER, Namespace
+from tests.kubernetes.images import Images
 from tests.testbed.call import Call
 from tests.testbed.controlplane import SERVICE
 from tests.testbed.fault import Held
@@ -45,7 +46,7 @@ class Target:
     """What kubelets and controllers do in the time."""
 
 
-def pod(namespace: Namespace, name: str) -> Target:
+def pod(namespace: Namespace, name: str, _: str) -> Target:
     made = namespace.pod(name, {"app": "web", "tier": "front"})
     path = namespace.pod_path(name)
 
@@ -56,10 +57,26 @@ def pod(namespace: Namespace, name: str) -> Target:
     return Target(made, raw, lambda: namespace.api.play_kubelet(namespace.name))
 
 
-def of_objects(made_by: type[test_crash.OfObjects]) -> Callable[[Namespace, str], Target]:
+def image(namespace: Namespace, name: str, installation: str) -> Target:
+    """Each life makes the policy of the installation; what it leaves of it is empty."""
+    images = Images(namespace.api, installation)
+    images.clear()
+    images.make_home()
+    blocked = Resource(kind="kubernetes:image", id=f"registry.example.com/{name}:1", scope=CLUSTER)
+    return Target(blocked, images.entries, lambda: None)
+
+
+def image_policy(namespace: Namespace, _: str, installation: str) -> Target:
+    images = Images(namespace.api, installation)
+    images.clear()
+    policy = Resource(kind="kubernetes:image-policy", id=images.name, scope=CLUSTER, uid=images.make_empty())
+    return Target(policy, images.there, lambda: None)
+
+
+def of_objects(made_by: type[test_crash.OfObjects]) -> "Make":
     """As in the crash tests, which have objects for each of these playbooks."""
 
-    def target(namespace: Namespace, name: str) -> Target:
+    def target(namespace: Namespace, name: str, _: str) -> Target:
         maker, written = made_by(), test_crash.Written(namespace)
         resource = maker.make(namespace, written, name)
         return Target(resource, written.raw, lambda: maker.rests(namespace, resource))
@@ -67,12 +84,24 @@ def of_objects(made_by: type[test_crash.OfObjects]) -> Callable[[Namespace, str]
     return target
 
 
-TARGETS: dict[str, Callable[[Namespace, str], Target]] = {
-    "isolate-pod": pod,
+def all_of(kind: type[test_crash.OfObjects]) -> Iterator[type[test_crash.OfObjects]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from all_of(each)
+
+
+Make = Callable[[Namespace, str, str], Target]
+"""(where, a name that nothing has yet, the id of the installation) -> a target"""
+OF_OBJECTS = {each.playbook.stem: each for each in all_of(test_crash.OfObjects)}
+TARGETS: dict[str, Make] = {
+    "block-image": image,
     "delete-pod": pod,
-    **{each.playbook.stem: of_objects(each) for each in test_crash.OfObjects.__subclasses__()},
+    "isolate-pod": pod,
+    "quarantine-pod": pod,
+    "remove-image-policy": image_policy,
+    **{name: of_objects(each) for name, each in OF_OBJECTS.items()},
 }
-"""By playbook. A new one without makes `make soak` fail."""
+"""By playbook. One without is found by a test."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +138,8 @@ class Killer:
     def life(self, playbook: str, containing: Place | None = None, releasing: Place | None = None) -> Life:
         begin = datetime.now(UTC)
         namespace = Namespace(self._cluster.namespace, self._cluster.api)
-        target = TARGETS[playbook](namespace, f"web-{uuid.uuid4().hex[:8]}")
+        installation = self._product.store.installation()
+        target = TARGETS[playbook](namespace, f"web-{uuid.uuid4().hex[:8]}", installation)
         self._meanwhile = target.meanwhile
         before = target.raw()
         ended, calls = self._part(containing, lambda: self._open(playbook, target))
@@ -179,13 +209,21 @@ def _trap(proxy: FaultProxy, place: Place) -> Held:
 
 
 @pytest.fixture
-def killer(cluster: Cluster, on_kubernetes: Callable[..., Product]) -> Killer:
+def make_killer(cluster: Cluster, on_kubernetes: Callable[..., Product]) -> Callable[..., Killer]:
     limits = {"per_account_10m": 1000, "per_account_24h": 1000, "global_24h": 1000}
     guards: dict[str, Any] = {"mode": "auto", "budget": limits, "storm": {"cases": 1000}}
-    return Killer(cluster, on_kubernetes(guards=guards, approvals={"second_person": False}))
+    settings: dict[str, Any] = {"guards": guards, "approvals": {"second_person": False}}
+    return lambda enforced_by=None: Killer(cluster, on_kubernetes(enforced_by, **settings))
 
 
-def test_killed_around_each_change_of_isolating_a_pod_and_of_giving_it_back(killer: Killer) -> None:
+def test_every_playbook_has_something_to_act_on() -> None:
+    assert set(PLAYBOOKS) <= set(TARGETS)
+
+
+def test_killed_around_each_change_of_isolating_a_pod_and_of_giving_it_back(
+    make_killer: Callable[..., Killer],
+) -> None:
+    killer = make_killer()
     policy = "networkpolicies.networking.k8s.io"
     for containing, releasing in (
         (Place("create networkpolicies"), Place("patch pods")),
@@ -202,7 +240,8 @@ def test_killed_around_each_change_of_isolating_a_pod_and_of_giving_it_back(kill
 
 @pytest.mark.soak
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_killed_between_every_two_calls(killer: Killer, playbook: str, tell: Tell) -> None:
+def test_killed_between_every_two_calls(make_killer: Callable[..., Killer], playbook: str, tell: Tell) -> None:
+    killer = make_killer(OF_OBJECTS[playbook].enforced_by if playbook in OF_OBJECTS else None)
     unharmed = killer.life(playbook)
     for number, calls in enumerate(zip_longest(*unharmed.calls.values(), fillvalue="get"), 1):
         # After one that only reads is before the next one.
