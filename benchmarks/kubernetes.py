@@ -145,13 +145,18 @@ class Bench:
         It only looks at the pod and at the policies, and makes ours and the label. No program is faster here that does
         the same thing.
         """
-        names, session = self.pods(BURST), from_kubeconfig(self._api.kubeconfig(ADMIN))
+        alone, names = self.pods(SINGLE), self.pods(BURST)
+        session = from_kubeconfig(self._api.kubeconfig(ADMIN))
+        took = []
+        for name in alone:
+            took.append(cut(session, name))
+            threading.Event().wait(PAUSE)
         began = time.perf_counter()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            took = sorted(pool.map(partial(cut, session), names))
+            list(pool.map(partial(cut, session), names))
         return {
             "1,000 pods by a bare client: all contained, s": round(time.perf_counter() - began, 2),
-            "one pod by a bare client among others, p50 ms": round(median(took) * 1000, 1),
+            "one pod by a bare client, p50 ms": round(median(took) * 1000, 1),
         }
 
     def listed(self) -> dict[str, Any]:
