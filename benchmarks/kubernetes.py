@@ -142,8 +142,8 @@ class Bench:
     def bare(self) -> dict[str, Any]:
         """What of that is the cluster: the same requests and no more, from a client that decides and records nothing.
 
-        It looks at the pod and at the policies of its namespace, and makes one and the label. The program is asked to do
-        that with all that a decision needs, and shares between pods what it has read a moment ago.
+        It looks at the pod and at the policies of its namespace, and makes one and the label. The program has to
+        decide and to record as well, but shares between pods what it has read a moment ago.
         """
         alone, names = self.pods(SINGLE), self.pods(BURST)
         session = from_kubeconfig(self._api.kubeconfig(ADMIN))
