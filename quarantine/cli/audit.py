@@ -115,8 +115,7 @@ def prove(ctx: click.Context, case_id: str, seq: int | None) -> None:
     from quarantine.errors import NotFound
     from quarantine.journal import JOURNAL
 
-    whole = case_id == JOURNAL or case_id.startswith("c-")
-    found = case_id if case_id == JOURNAL else app.store.find(case_id if whole else f"c-{case_id}")
+    found = case_id if case_id == JOURNAL else app.store.find(case_id)
     proof = app.store.proof(found, seq)
     if proof is None:
         raise NotFound(f"case {found} has no signed entry{f' {seq}' if seq else ''}: see quarantine audit verify")

@@ -73,7 +73,7 @@ def show(ctx: click.Context, case_id: str, form: str) -> None:
     from quarantine.case import Status, fold
     from quarantine.cli import acting, case_view, output, screen
 
-    events = app.store.history(_find(app, case_id))
+    events = app.store.history(app.store.find(case_id))
     case = fold(events)
     record = {**case.model_dump(mode="json"), "events": [event.model_dump(mode="json") for event in events]}
     waiting = case.plan if case.status is Status.AWAITING_APPROVAL and form == "table" else None
@@ -99,7 +99,7 @@ def watch(ctx: click.Context, case_id: str, form: str) -> None:
     from quarantine.cli import exit_code
     from quarantine.cli.watching import follow
 
-    ctx.exit(exit_code.of_case(follow(app, _find(app, case_id), form)))
+    ctx.exit(exit_code.of_case(follow(app, app.store.find(case_id), form)))
 
 
 def _says(name: str, say: Callable[["App", str, str, str], "Case"], help_text: str) -> None:
@@ -116,7 +116,7 @@ def _says(name: str, say: Callable[["App", str, str, str], "Case"], help_text: s
         app = options.load_app(ctx)
         from quarantine.cli import acting
 
-        found = _find(app, case_id)
+        found = app.store.find(case_id)
         before = app.store.load(found).seq
         ctx.exit(acting.carried(app, say(app, found, options.who(app), reason), wait, form, after=before))
 
@@ -156,7 +156,7 @@ def approve(
     from quarantine.cli.exit_code import ExitCode
     from quarantine.errors import Misused
 
-    case, by = app.store.load(_find(app, case_id)), options.who(app)
+    case, by = app.store.load(app.store.find(case_id)), options.who(app)
     if alone and not reason.strip():
         raise Misused("say why, with --reason: whoever reviews it reads it")
     shown = app.desk.may_approve(case, by, digest, alone=alone)
@@ -198,7 +198,9 @@ def escalate(
     app = options.load_app(ctx)
     from quarantine.cli import escalating
 
-    ctx.exit(escalating.escalate(app, _find(app, case_id), playbook, escalating.Said(digest, yes, reason), wait, form))
+    ctx.exit(
+        escalating.escalate(app, app.store.find(case_id), playbook, escalating.Said(digest, yes, reason), wait, form)
+    )
 
 
 @command.command("release")
@@ -216,7 +218,7 @@ def release(
     app = options.load_app(ctx)
     from quarantine.cli import acting
 
-    found = _find(app, case_id)
+    found = app.store.find(case_id)
     before = app.store.load(found).seq
     case = app.desk.release(found, options.who(app), reason, false_positive)
     ctx.exit(acting.carried(app, case, wait, form, after=before))
@@ -228,8 +230,3 @@ _says(
     "keep", lambda app, case, by, reason: app.desk.keep(case, by, reason), "Accept the containment as the new normal."
 )
 _says("handled", lambda app, case, by, reason: app.desk.handled(case, by, reason), "Close it: dealt with outside.")
-
-
-def _find(app: "App", case_id: str) -> str:
-    """The whole id. Raises NotFound."""
-    return app.store.find(case_id if case_id.startswith("c-") else f"c-{case_id}")

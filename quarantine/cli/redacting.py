@@ -36,7 +36,7 @@ def redact(ctx: click.Context, case_id: str, names: tuple[str, ...], reason: str
     from quarantine import redaction
 
     app = options.load_app(ctx)
-    found = app.store.find(case_id if case_id.startswith("c-") else f"c-{case_id}")
+    found = app.store.find(case_id)
     entries = app.store.entries(found)
     for sha256 in redaction.erased_evidence(entries):
         app.evidence.erase(sha256)  # where it was recorded, and interrupted

@@ -23,7 +23,7 @@ def command(ctx: click.Context, case_id: str, file: Path | None) -> None:
     app = options.load_app(ctx)
     from quarantine.report import Papers, page
 
-    found = app.store.find(case_id if case_id.startswith("c-") else f"c-{case_id}")
+    found = app.store.find(case_id)
     papers = Papers(app.store.entries(found), app.store.proof(found, None), app.store.log_key() or "")
     text = page(papers)
     if file is None:

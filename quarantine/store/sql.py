@@ -497,7 +497,8 @@ class Store:
         return found
 
     def find(self, prefix: str) -> str:
-        """The id of the only case whose id begins so. Raises NotFound."""
+        """The id of the only case whose id begins so, with or without its `c-`. Raises NotFound."""
+        prefix = prefix if prefix.startswith("c-") else f"c-{prefix}"
         with self._read() as connection:
             ids = connection.execute(
                 select(schema.cases.c.id).where(schema.cases.c.id.startswith(prefix, autoescape=True)).limit(3)
